@@ -1,0 +1,349 @@
+/* bptt.h - recurrent networks by backpropagation through time, in C.
+ *
+ * You write a cell as equations; bptt derives its exact gradient, fuses its kernels and trains it. This header is the
+ * whole interface. A complete program (examples/train.c is this text, and `make test` compiles and runs it):
+ *
+ *     #include <bptt.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         bptt_error error = {0};
+ *         bptt_train_config config = bptt_train_defaults();
+ *         const char *files[] = {"README.md"};
+ *         config.files = files;
+ *         config.file_count = 1;
+ *         config.cell = "gru";
+ *         config.hidden = 64;
+ *         config.steps = 200;
+ *         config.out = "readme.safetensors";
+ *         bptt_train_result result;
+ *         if (bptt_train(&config, NULL, NULL, &result, &error) != BPTT_OK) {
+ *             fprintf(stderr, "%s\n", error.text);
+ *             return 1;
+ *         }
+ *         printf("%.3f nats per character after %lld steps\n", result.train_loss, result.step);
+ *         return 0;
+ *     }
+ *
+ * Conventions. Letters: T steps, B batch rows, I inputs, H hidden, O outputs, V vocabulary. Arrays are row-major; inputs
+ * are [T, B, I] float32 or [T, B] int32 tokens, targets [T, B, O] float32 (mean squared error) or [T, B] int32
+ * (cross-entropy), outputs [T, B, O], states [B, width]. Losses are means over steps and batch (and outputs for mse), in
+ * nats. Every function that can fail returns a bptt_status and fills the caller's bptt_error (which may be NULL); nothing
+ * prints, nothing exits, no state is shared between objects, so different objects may be used in different threads at
+ * once. What a function hands out is *owned* by the caller (and freed by the function named) unless it says *borrowed*.
+ * Structures that callers fill come from their bptt_..._defaults() function, which sets `size`, so that they can grow.
+ */
+#ifndef BPTT_H
+#define BPTT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Version, errors ------------------------------------------------------------------------------------------------ */
+
+#define BPTT_VERSION "0.1.0"
+const char *bptt_version(void);            /* of the library that runs; borrowed */
+
+typedef enum bptt_status {
+    BPTT_OK = 0,
+    BPTT_ERROR_ARGUMENT = 10,              /* a value that makes no sense: sizes, options, shapes given by the caller */
+    BPTT_ERROR_MEMORY = 11,                /* an allocation failed */
+    BPTT_ERROR_FILE = 20,                  /* cannot open, read, write, sync or rename; folder missing; disk full */
+    BPTT_ERROR_FORMAT = 21,                /* the file is there and is not what it should be */
+    BPTT_ERROR_BUSY = 22,                  /* another run is writing the same file */
+    BPTT_ERROR_CELL = 30,                  /* the cell's text is wrong: line and column are set */
+    BPTT_ERROR_NOT_FINITE = 40,            /* a loss or gradient became infinite or not a number */
+    BPTT_ERROR_CHECK = 41,                 /* a check ran and did not pass */
+    BPTT_INTERRUPTED = 50                  /* the caller asked to stop; everything was saved */
+} bptt_status;
+
+/* The first error wins: a function does not overwrite an error that is already set. */
+typedef struct bptt_error {
+    int code;                              /* a bptt_status */
+    int line, column;                      /* from 1, where there is a place in a text; else 0 */
+    char file[256];                        /* the file, where there is one */
+    char text[1400];                       /* complete message; one line, for cells followed by the line and a caret */
+} bptt_error;
+
+void bptt_free(void *memory);              /* frees plain memory that the library handed out; NULL is fine */
+
+/* ---- Arrays and their files ------------------------------------------------------------------------------------------ */
+
+typedef enum bptt_type { BPTT_F32 = 1, BPTT_F64 = 2, BPTT_I32 = 3 } bptt_type;
+
+typedef struct bptt_array {
+    char name[112];                        /* "" where it has none (.npy) */
+    int type;                              /* a bptt_type */
+    int rank;                              /* 0..4 */
+    int64_t shape[4];
+    void *data;                            /* row-major, owned by the array */
+} bptt_array;
+
+typedef struct bptt_arrays {               /* a set of named arrays: a state, a gradient, a safetensors file */
+    size_t count;
+    bptt_array *items;                     /* owned */
+} bptt_arrays;
+
+int64_t bptt_array_length(const bptt_array *array);                          /* number of elements */
+const bptt_array *bptt_arrays_find(const bptt_arrays *set, const char *name); /* borrowed; NULL if absent */
+void bptt_array_clear(bptt_array *array);                                    /* frees the data, not the struct */
+void bptt_arrays_clear(bptt_arrays *set);
+int bptt_npy_read(const char *path, bptt_array *array, bptt_error *error);   /* f4, f8, i4, i8 (narrowed), u1, C order */
+int bptt_npy_write(const char *path, const bptt_array *array, bptt_error *error);
+int bptt_safetensors_read(const char *path, bptt_arrays *set, bptt_error *error);
+int bptt_safetensors_write(const char *path, const bptt_arrays *set, bptt_error *error);
+
+/* ---- Cells ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct bptt_cell bptt_cell;        /* a compiled cell; immutable, may be shared between threads */
+
+size_t bptt_cell_count(void);              /* cells built in */
+const char *bptt_cell_name(size_t index);  /* their names, sorted; borrowed */
+
+/* A built-in cell by name, or a cell file by its path (anything with a '/' or ending in ".cell"). */
+int bptt_cell_open(const char *name_or_file, bptt_cell **cell, bptt_error *error);
+int bptt_cell_parse(const char *text, const char *file_for_messages, bptt_cell **cell, bptt_error *error);
+void bptt_cell_free(bptt_cell *cell);
+
+/* Compiles the cell's kernels with the machine's C compiler ($CC or cc) into the user's cache, unless they are built in or
+ * cached. Without it a cell of one's own runs through the interpreter. Only ever called on the user's own word. */
+int bptt_cell_compile(bptt_cell *cell, bptt_error *error);
+
+typedef struct bptt_cell_info {
+    const char *name, *summary, *source;   /* borrowed from the cell; summary is the file's first comment */
+    const char *kernel;                    /* how it runs here: "built in, avx2", "compiled, avx2" or "interpreter" */
+    int state_count;
+    int elementwise_recurrence;            /* 1: no matrix stands on the state */
+    int64_t parameters;                    /* for the sizes asked */
+    int64_t flops;                         /* forward, per step and row */
+    int64_t recorded;                      /* values recorded for the backward pass, per step and row */
+} bptt_cell_info;
+int bptt_cell_describe(const bptt_cell *cell, int64_t inputs, int64_t hidden, bptt_cell_info *info, bptt_error *error);
+
+/* A stage of the compiler as text, owned (bptt_free): "equations", "graph", "phases", "backward", "tangent", "c". */
+int bptt_cell_print(const bptt_cell *cell, const char *stage, char **text, bptt_error *error);
+
+/* The proof of a cell: each line one comparison. */
+typedef struct bptt_check_line {
+    const char *what;                      /* "finite differences", "kernels avx2", ...; borrowed */
+    char subject[112];                     /* parameter, input or state */
+    double error, tolerance;               /* relative; passes when error <= tolerance (so NaN fails) */
+    int passed;
+} bptt_check_line;
+typedef struct bptt_check_report {
+    int passed, failed;
+    double step;                           /* of the finite differences */
+    size_t count;
+    bptt_check_line *lines;                /* owned; bptt_check_clear */
+} bptt_check_report;
+int bptt_cell_check(const bptt_cell *cell, uint64_t seed, bptt_check_report *report, bptt_error *error);
+void bptt_check_clear(bptt_check_report *report);
+
+/* ---- Models ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct bptt_model bptt_model;
+
+typedef enum bptt_loss { BPTT_CROSS_ENTROPY = 1, BPTT_MSE = 2 } bptt_loss;
+
+typedef struct bptt_model_config {
+    size_t size;
+    const bptt_cell *cell;                 /* borrowed during the call; the model keeps its own reference */
+    int64_t inputs;                        /* I: features per step; with a vocabulary the embedding's width (0: hidden) */
+    int64_t vocabulary;                    /* V: 0 for float inputs, else tokens 0..V-1 through an embedding */
+    int64_t hidden, layers;
+    int64_t outputs;                       /* O; 0: V with a vocabulary, else an error unless head is 0 */
+    int loss;                              /* a bptt_loss */
+    int head;                              /* 1: o = W h + b on the top layer's output; 0: that output is the model's */
+    int tied;                              /* 1: the head's weight is the embedding's */
+    int orthogonal;                        /* 1: recurrent matrices start orthogonal; 0: uniform +-1/sqrt(H) (PyTorch) */
+    double forget_bias;                    /* added to the start of a bias named b_f (0: as PyTorch) */
+    const char *dims;                      /* further sizes of the cell, "P=64,R=8"; NULL: the cell's defaults */
+    uint64_t seed;
+} bptt_model_config;
+bptt_model_config bptt_model_defaults(void);
+
+int bptt_model_new(const bptt_model_config *config, bptt_model **model, bptt_error *error);
+int bptt_model_load(const char *path, bptt_model **model, bptt_error *error);
+int bptt_model_save(const bptt_model *model, const char *path, bptt_error *error);  /* aside, synced, renamed */
+void bptt_model_free(bptt_model *model);
+
+typedef struct bptt_model_info {
+    const char *cell_name, *cell_source, *kernel;   /* borrowed from the model */
+    int64_t inputs, vocabulary, hidden, layers, outputs, parameters;
+    int loss, head, tied;
+    const char *symbols;                   /* how text becomes tokens: "chars", "bytes", "words" or "" ; borrowed */
+    int64_t step;                          /* updates it was trained for */
+    double valid_loss;                     /* NaN if never measured */
+} bptt_model_info;
+int bptt_model_describe(const bptt_model *model, bptt_model_info *info, bptt_error *error);
+
+/* The parameters, as in the file: name, shape, and the model's own memory (borrowed; writing to it changes the model). */
+size_t bptt_model_parameter_count(const bptt_model *model);
+int bptt_model_parameter(const bptt_model *model, size_t index, bptt_array *view);
+
+/* ---- Running, and the gradient ---------------------------------------------------------------------------------------- */
+
+typedef struct bptt_run_options {
+    size_t size;
+    int threads;                           /* 0: as many as the machine has; the result has the same bits for any number */
+    int precision;                         /* BPTT_F32, or BPTT_F64: the same run in double precision (results are F64) */
+    const char *gradient;                  /* strategy: "full" */
+} bptt_run_options;
+bptt_run_options bptt_run_defaults(void);
+
+/* Forward. `initial` holds layers.N.STATE [B, width] for any states that do not start at the cell's own (usually zero);
+ * NULL: none. `output` [T, B, O] (the head's product, before softmax) and `final` are owned; either may be NULL. */
+int bptt_run(const bptt_model *model, const bptt_array *input, const bptt_arrays *initial, bptt_array *output,
+             bptt_arrays *final, const bptt_run_options *options, bptt_error *error);
+
+/* The gradient of L = mean loss(output, target), or with output_gradient [T, B, O] in place of a target the vector-Jacobian
+ * product sum_t dL/dy_t dy_t/d. ; final_gradient (layers.N.STATE [B, width], or NULL) adds dL/d(final state).
+ * `gradients` (owned): under each parameter's name its gradient; "input" [T, B, I] unless the input is tokens;
+ * "initial.layers.N.STATE" [B, width]. (D2L 9.7.3, 9.7.11 .. 9.7.16) */
+int bptt_gradient(const bptt_model *model, const bptt_array *input, const bptt_array *target,
+                  const bptt_array *output_gradient, const bptt_arrays *initial, const bptt_arrays *final_gradient,
+                  double *loss, bptt_arrays *gradients, const bptt_run_options *options, bptt_error *error);
+
+/* ---- Streaming: one step at a time, state kept between calls ---------------------------------------------------------- */
+
+typedef struct bptt_stream bptt_stream;
+int bptt_stream_new(const bptt_model *model, int64_t batch, bptt_stream **stream, bptt_error *error);
+void bptt_stream_free(bptt_stream *stream);
+int bptt_stream_reset(bptt_stream *stream);                                   /* back to the initial state */
+/* x: [B, I] float, or [B] int32 tokens; y: [B, O] float (before softmax). Allocates nothing. */
+int bptt_stream_step(bptt_stream *stream, const void *x, float *y, bptt_error *error);
+
+/* ---- Training: any data, one window at a time -------------------------------------------------------------------------- */
+
+typedef enum bptt_optimizer { BPTT_SGD = 1, BPTT_RMSPROP = 2, BPTT_ADAM = 3, BPTT_ADAMW = 4 } bptt_optimizer;
+
+typedef struct bptt_trainer_config {
+    size_t size;
+    int64_t batch, length;                 /* B, and T of one window */
+    int threads;                           /* 0: as many as the machine has */
+    int optimizer;                         /* a bptt_optimizer */
+    double rate, momentum, beta1, beta2, epsilon, weight_decay;
+    double clip_norm, clip_value;          /* 0: none. The norm is that of all gradients together */
+    double dropout;                        /* between layers, after the embedding's use and before the head */
+    double dropout_state;                  /* variational, on the recurrent state (Gal and Ghahramani 2016) */
+    int carry;                             /* 1: the state goes on from window to window */
+    const char *gradient;                  /* strategy: "full" */
+    uint64_t seed;                         /* of the dropout masks */
+} bptt_trainer_config;
+bptt_trainer_config bptt_trainer_defaults(void);
+
+typedef struct bptt_trainer bptt_trainer;
+int bptt_trainer_new(bptt_model *model, const bptt_trainer_config *config, bptt_trainer **trainer, bptt_error *error);
+void bptt_trainer_free(bptt_trainer *trainer);
+/* One window: forward, backward, clip, update. x and y as in "Conventions" (plain pointers). The loss is that before the
+ * update; norm that before clipping. Fails with BPTT_ERROR_NOT_FINITE, the model untouched. Allocates nothing. */
+int bptt_trainer_step(bptt_trainer *trainer, const void *x, const void *y, double *loss, double *norm, bptt_error *error);
+void bptt_trainer_set_rate(bptt_trainer *trainer, double rate);
+void bptt_trainer_reset_state(bptt_trainer *trainer);
+/* Forward only with the trainer's buffers: the loss of one window; the state is carried in `carry` runs, separately from
+ * training's (reset: start anew). */
+int bptt_trainer_loss(bptt_trainer *trainer, const void *x, const void *y, int reset, double *loss, bptt_error *error);
+
+/* Where the memory of such a run goes, in bytes, before it is asked for. */
+typedef struct bptt_plan {
+    int64_t parameters, gradients, optimizer, recorded, states, scratch, packed, total;
+} bptt_plan;
+int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config, bptt_plan *plan, bptt_error *error);
+
+/* ---- Training on text: what `bptt train` does -------------------------------------------------------------------------- */
+
+typedef enum bptt_symbols { BPTT_CHARS = 1, BPTT_BYTES = 2, BPTT_WORDS = 3 } bptt_symbols;
+typedef enum bptt_schedule { BPTT_CONSTANT = 1, BPTT_COSINE = 2, BPTT_STEP = 3, BPTT_PLATEAU = 4 } bptt_schedule;
+
+typedef struct bptt_train_config {
+    size_t size;
+    /* data */
+    const char *const *files;  size_t file_count;
+    int symbols;                           /* a bptt_symbols */
+    int64_t max_words;                     /* with BPTT_WORDS: the most frequent ones; the rest is <unk> */
+    int random_windows;                    /* 0: contiguous streams, one per batch row, state carried; 1: random windows */
+    double valid;                          /* share of the end held out, 0..0.5 */
+    const char *valid_file;                /* or a file of its own; NULL: none */
+    /* model */
+    const char *cell;                      /* name or file */
+    int compile;                           /* 1: compile a cell file's kernels (bptt_cell_compile); 0: interpret */
+    int64_t hidden, layers, embedding;     /* embedding 0: as hidden */
+    const char *dims;
+    int tied, orthogonal;
+    double forget_bias;
+    /* optimisation */
+    bptt_trainer_config trainer;           /* its seed and carry are set from here */
+    int schedule;                          /* a bptt_schedule */
+    int64_t warmup;                        /* steps of linear warm-up */
+    double final_rate;                     /* cosine: the share of the rate at the end */
+    int64_t decay_every;                   /* step: multiply by decay every so many steps */
+    double decay;                          /* step and plateau */
+    int patience;                          /* plateau: validations without progress before a decay */
+    int early_stop;                        /* validations without progress before the end; 0: never */
+    int backtrack;                         /* 1: on a non-finite loss go back to the last checkpoint at half the rate */
+    /* limits: the first one reached ends the run; all 0: 6000 steps (so the default run does not depend on the clock) */
+    int64_t steps;  double epochs;  double minutes;
+    /* files and events */
+    const char *out;                       /* the model: the best by validation, else the last. <out>.ckpt: to go on from */
+    int64_t checkpoint_every;              /* steps; 0: every two minutes */
+    int resume;
+    int64_t valid_every;                   /* steps; 0: chosen so that it costs a few percent */
+    int64_t sample_every;                  /* steps; 0: never */
+    int64_t sample_length;
+    uint64_t seed;
+} bptt_train_config;
+bptt_train_config bptt_train_defaults(void);
+
+typedef enum bptt_event_kind {
+    BPTT_EVENT_START = 1, BPTT_EVENT_STEP, BPTT_EVENT_VALID, BPTT_EVENT_SAMPLE, BPTT_EVENT_SAVED, BPTT_EVENT_NOTE, BPTT_EVENT_END
+} bptt_event_kind;
+
+typedef struct bptt_event {
+    int kind;
+    int64_t step, steps;                   /* done; in all, as far as known (else 0) */
+    double epoch, fraction;                /* fraction of the run done, 0..1 */
+    double loss;                           /* STEP: smoothed training loss, nats per symbol; VALID: validation loss */
+    double step_loss, norm, rate;          /* STEP: this window's */
+    double tokens_per_second, seconds, seconds_left;
+    int best;                              /* VALID: 1 if the best so far */
+    const char *text;                      /* START: a description; SAMPLE: the sample; SAVED: the path; NOTE: a line */
+} bptt_event;
+/* Return 0 to go on; anything else to save and stop (BPTT_INTERRUPTED). */
+typedef int bptt_on_event(const bptt_event *event, void *user);
+
+typedef struct bptt_train_result {
+    int64_t step;  double epochs, seconds, train_loss, valid_loss, best_valid_loss;  /* NaN where there was none */
+    int64_t best_step, tokens, parameters, planned_bytes;
+    const char *reason;                    /* why it ended: "steps", "epochs", "minutes", "early stop", ...; borrowed */
+} bptt_train_result;
+int bptt_train(const bptt_train_config *config, bptt_on_event *on_event, void *user, bptt_train_result *result,
+               bptt_error *error);
+
+typedef struct bptt_eval_result { double loss, bits, perplexity; int64_t tokens; } bptt_eval_result;
+/* Loss on text files (joined), streams of `batch` rows (1: one stream, exact), state carried throughout. */
+int bptt_eval(const bptt_model *model, const char *const *files, size_t file_count, int64_t batch, int threads,
+              bptt_eval_result *result, bptt_error *error);
+
+typedef struct bptt_sample_options {
+    size_t size;
+    const char *prompt;                    /* UTF-8; NULL: none */
+    int64_t length;                        /* symbols */
+    double temperature;                    /* 0: the most likely symbol always */
+    int64_t top_k;                         /* 0: all */
+    double top_p;                          /* 1: all */
+    uint64_t seed;
+} bptt_sample_options;
+bptt_sample_options bptt_sample_defaults(void);
+/* `on_text` gets each symbol's UTF-8 as it is drawn; it returns 0 to go on. */
+int bptt_sample(const bptt_model *model, const bptt_sample_options *options, int (*on_text)(const char *, size_t, void *),
+                void *user, bptt_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

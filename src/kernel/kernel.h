@@ -1,0 +1,72 @@
+/* kernel.h - the table of kernels: one per instruction set and precision, all compiled from the same sources. Every kernel
+ * runs on the calling thread; callers split work by giving ranges. An element of a result depends only on its own operands
+ * in a fixed order, never on how the work was split, so bits do not depend on the number of threads or on tile edges.
+ *
+ * Matrices are row-major with a leading dimension (ld) in elements. Activations have ld a multiple of 16 and rows aligned to
+ * 64 bytes, and their padding columns may be overwritten; parameters and gradients have their natural ld and may not be
+ * written past their columns. `void *` points to float or double according to the table. */
+#ifndef BPTT_KERNEL_KERNEL_H
+#define BPTT_KERNEL_KERNEL_H
+
+#include <stdint.h>
+
+#include "../base/cpu.h"
+#include "stage.h"
+
+enum precision { PRECISION_F32, PRECISION_F64, PRECISION_COUNT };
+
+static inline long padded(long n) { return (n + STAGE_PAD - 1) / STAGE_PAD * STAGE_PAD; }
+
+struct kernels {
+    enum isa isa;
+    enum precision precision;
+    long element_size;
+
+    /* ---- matrix products ---- */
+
+    /* Packs B [k rows, n columns], B[i][j] = w[i * k_stride + j * n_stride], into panels of 16 columns: padded(n) * k
+     * elements, the missing columns zero. (A weight W [n, k] applied as x W^T: k_stride 1, n_stride k.) */
+    void (*pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed);
+
+    /* c[m, padded(n)] = a[m, k] B (+ c if accumulate). c is an activation: its padding columns are written (zero times). */
+    void (*gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
+
+    /* c[m, n] += a[rows, m]^T b[rows, n], the sum over time and batch of outer products (D2L 9.7.16). c natural, ldc >= n.
+     * scratch: gemm_tn_scratch elements. Sums over fixed blocks of rows counted from row 0. */
+    void (*gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
+                    void *scratch);
+    long (*gemm_tn_scratch)(long m, long n, long rows);
+
+    /* ---- rows ---- */
+    void (*column_sum)(long rows, long n, const void *a, long lda, void *y);                 /* y[n] += sum_r a[r, n] */
+    void (*add_row)(long rows, long n, const void *row, void *c, long ldc);                  /* c[r, :] += row (n natural) */
+    void (*gather)(long rows, long n, const int32_t *index, const void *table, long ldt, void *out, long ldo);
+    /* table[index[r], c0:c1] += a[r, c0:c1], in the order of r */
+    void (*scatter_add)(long rows, long c0, long c1, const int32_t *index, const void *a, long lda, void *table, long ldt);
+    void (*add)(long rows, long n, const void *a, long lda, void *c, long ldc);              /* c += a */
+    void (*multiply)(long rows, long n, const void *a, long lda, void *c, long ldc);         /* c *= a */
+    void (*fill)(long n, double value, void *y);
+    /* float (or double: from_size 8) rows with stride ldx to activations, and back */
+    void (*load_rows)(long rows, long n, const void *x, int from_size, long ldx, void *out, long ldo);
+    void (*store_rows)(long rows, long n, const void *a, long lda, void *x, int to_size, long ldx);
+    /* Dropout masks: out[r, j] = u < keep ? 1 / keep : 0 with u from (key, counter): row r of step s in stream -> index. */
+    void (*dropout_mask)(const uint32_t key[4], uint64_t first_index, long rows, long n, double keep, void *out, long ldo);
+
+    /* ---- losses: loss[r] (double) of each row; the gradient times `scale` replaces o ---- */
+    void (*softmax_cross_entropy)(long rows, long n, void *o, long ldo, const int32_t *target, double scale, double *loss);
+    void (*squared_error)(long rows, long n, void *o, long ldo, const void *target, long ldt, double scale, double *loss);
+
+    /* ---- optimisers, elementwise over n; all scalars are of this step (bias corrections folded in by the caller) ---- */
+    double (*sum_of_squares)(long n, const void *g);            /* in double, in a fixed order; NaN and inf propagate */
+    void (*clamp)(long n, double limit, void *g);               /* to [-limit, limit]; NaN stays */
+    void (*sgd)(long n, void *w, void *g, void *m, double scale, double rate, double momentum, double decay);
+    void (*rmsprop)(long n, void *w, void *g, void *v, double scale, double rate, double alpha, double eps, double decay);
+    /* adam: decay is added to the gradient; adamw: decoupled. step_size and eps_hat carry the bias corrections. */
+    void (*adam)(long n, void *w, void *g, void *m, void *v, double scale, double rate, double beta1, double beta2,
+                 double correction1, double correction2, double eps, double decay, int decoupled);
+};
+
+/* The table for an instruction set (which must be available) and precision; never NULL. */
+const struct kernels *kernels_get(enum isa isa, enum precision precision);
+
+#endif
