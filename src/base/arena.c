@@ -35,7 +35,7 @@ static struct arena_block *new_block(struct arena *arena, size_t bytes)
         size = ARENA_LARGEST;
     if (size < bytes)
         size = bytes;
-    if (size > SIZE_MAX - sizeof(struct arena_block))
+    if (size > PTRDIFF_MAX - sizeof(struct arena_block))
         return NULL;
     struct arena_block *block = calloc(1, sizeof *block + size);
     if (!block)
@@ -48,10 +48,8 @@ static struct arena_block *new_block(struct arena *arena, size_t bytes)
 
 void *arena_alloc(struct arena *arena, size_t bytes)
 {
-    bytes = round_up(bytes ? bytes : 1, ARENA_ALIGN);
     struct arena_block *block = arena->last;
-    if (bytes == SIZE_MAX)
-        return NULL;
+    bytes = round_up(bytes ? bytes : 1, ARENA_ALIGN);
     if (!block || bytes > block->size - block->used)
         block = new_block(arena, bytes);
     if (!block)
