@@ -24,13 +24,13 @@ run()
 ok()
 {
     tests=$((tests + 1))
-    name=$(printf '%s' "$2" | tr '#\n' ': ')
+    ok_name=$(printf '%s' "$2" | tr '#\n' ': ')
     if [ "$1" = 0 ]; then
-        echo "ok $tests - $name"
+        echo "ok $tests - $ok_name"
         return 0
     fi
     failures=$((failures + 1))
-    echo "not ok $tests - $name"
+    echo "not ok $tests - $ok_name"
     return 1
 }
 
