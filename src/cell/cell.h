@@ -78,7 +78,8 @@ extern const int builtin_cell_count;
 const struct cell_code *cell_code_for(const bptt_cell *cell, const char *isa, int element_size);
 
 /* ---- the interpreter (interpret.c) ---- */
-/* One stage of a program, as generated code would run it. scratch: program_scratch() elements of the element size. */
+/* One stage of a program, as generated code would run it. scratch: interpret_scratch() bytes, aligned to 16. */
+size_t interpret_scratch(const struct program *program, const long *size);
 void interpret_stage(const struct bptt_cell *cell, const struct program *program, int stage,
                      const struct stage_call *call, int element_size, void *scratch);
 /* A whole graph for one row in double precision, node by node: value[node] points to its width of doubles. Leaves other

@@ -95,4 +95,7 @@ int graph_ok(const struct graph *graph, bptt_error *error);
 /* For each node: 1 if some sink depends on it. `live` has count entries. */
 void graph_live(const struct graph *graph, char *live);
 
+/* Takes out the nodes that no sink depends on; numbers change, order stays. */
+int graph_compact(struct graph *graph, bptt_error *error);
+
 #endif

@@ -64,7 +64,5 @@ struct program {
 };
 
 int program_stage_at(const struct program *program, enum phase phase, int level);    /* stage number or -1 */
-/* Elements that the interpreter needs for one row of any stage. */
-long program_scratch(const struct program *program, const long *size);
 
 #endif

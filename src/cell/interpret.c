@@ -1,0 +1,80 @@
+/* interpret.c - runs graphs and stages as they stand, number by number: the oracle that generated code is held against, and
+ * the way a cell of one's own runs without a compiler. */
+#include <math.h>
+#include <string.h>
+
+#include "cell.h"
+
+#define REAL double
+#define NAME(x) x##_f64
+#include "interpret.inc"
+#undef REAL
+#undef NAME
+#define REAL float
+#define NAME(x) x##_f32
+#include "interpret.inc"
+#undef REAL
+#undef NAME
+
+size_t interpret_scratch(const struct program *program, const long *size)
+{
+    size_t most = 0;
+    for (int i = 0; i < program->stages; i++) {
+        size_t elements = 0;
+        for (int k = 0; k < program->stage[i].count; k++)
+            elements += (size_t)size[program->graph->node[program->order[program->stage[i].first + k]].dim] + 2;
+        most = elements > most ? elements : most;
+    }
+    return ((size_t)program->graph->count * sizeof(void *) + most * sizeof(double) + 15) / 16 * 16;
+}
+
+void interpret_stage(const struct bptt_cell *cell, const struct program *program, int stage,
+                     const struct stage_call *call, int element_size, void *scratch)
+{
+    (void)cell;
+    char *values = (char *)scratch + (size_t)program->graph->count * sizeof(void *);
+    for (long row = call->row_from; row < call->row_to; row++) {
+        if (element_size == 8)
+            row_f64(program, &program->stage[stage], call, row, scratch, (double *)values);
+        else
+            row_f32(program, &program->stage[stage], call, row, scratch, (float *)values);
+    }
+}
+
+/* y = A x or A^T x for a matrix stored as one column block after another of its diagonal (blocks 1: plain). */
+static void product(const struct bptt_cell *cell, const struct parameter *param, const long *size, int transposed,
+                    const double *matrix, const double *x, double *y)
+{
+    long rows = size[param->rows], columns = cell_param_columns(cell, param, size), block = rows / param->blocks;
+    long all = columns * param->blocks;
+    for (long i = 0; i < (transposed ? all : rows); i++)
+        y[i] = 0;
+    for (long r = 0; r < rows; r++) {
+        long first = r / block * columns;
+        for (long c = 0; c < columns; c++) {
+            if (transposed)
+                y[first + c] += matrix[r * columns + c] * x[r];
+            else
+                y[r] += matrix[r * columns + c] * x[first + c];
+        }
+    }
+}
+
+void evaluate_graph(const struct bptt_cell *cell, const struct graph *graph, const long *size,
+                    const double *const *param, double *const *value)
+{
+    for (int n = 0; n < graph->count; n++) {
+        const struct node *node = &graph->node[n];
+        if (op_is_product(node->op)) {
+            const struct node *matrix = &graph->node[node->a];
+            int number = matrix->leaf + (matrix->op == OP_TPARAM ? cell->params : 0);
+            product(cell, &cell->param[matrix->leaf], size, node->op == OP_PRODUCT_T, param[number], value[node->b], value[n]);
+        } else if (node->op == OP_CONST || node->op == OP_SIZE) {
+            value[n][0] = node->op == OP_CONST ? node->value : (double)size[node->leaf];
+        } else if (node->a >= 0) {
+            int da = graph->node[node->a].dim, db = node->b >= 0 ? graph->node[node->b].dim : DIM_ONE;
+            node_f64(node, size[node->dim], size[da], value[node->a], node->b >= 0 ? value[node->b] : NULL, da != DIM_ONE,
+                     db != DIM_ONE, value[n]);
+        }
+    }
+}
