@@ -1,0 +1,297 @@
+/* vmath.h - vectors of numbers and the functions of the cell language on them. Self-contained: its text also goes in front of
+ * the code that is generated for a user's own cell.
+ *
+ * KERNEL_BITS (32 or 64) chooses the number, the compiler's flags choose the width. In single precision every function is a
+ * polynomial without branches or tables, the worst error below in units in the last place (ulp), found by
+ * tests/test_kernel.c against double precision over all magnitudes; in double precision it is libm, lane by lane.
+ *
+ *     exp 1.4   log 1.0   sigmoid 2.7   tanh 2.7   softplus 2.2   sin, cos 0.7   sqrt, / exact
+ *
+ * NaN comes out wherever NaN goes in (but v_less and v_step, which are comparisons, give 0), results too small to be normal
+ * are right to the last place too, exp(-inf) is 0 and log(0) is -inf. */
+#ifndef BPTT_KERNEL_VMATH_H
+#define BPTT_KERNEL_VMATH_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef KERNEL_BITS
+#define KERNEL_BITS 32
+#endif
+
+#if defined(__AVX512F__)
+enum { VBYTES = 64 };
+#elif defined(__AVX__)
+enum { VBYTES = 32 };
+#else
+enum { VBYTES = 16 };
+#endif
+
+#if KERNEL_BITS == 32
+typedef float real;
+typedef int32_t integer;
+#else
+typedef double real;
+typedef int64_t integer;
+#endif
+
+typedef real vec __attribute__((vector_size(VBYTES)));
+typedef integer ivec __attribute__((vector_size(VBYTES)));
+typedef real vec_anywhere __attribute__((vector_size(VBYTES), aligned(KERNEL_BITS / 8), may_alias));
+enum { VLEN = VBYTES / (KERNEL_BITS / 8) };
+
+/* ---- memory; p needs no alignment ---- */
+
+static inline vec v_load(const real *p) { return *(const vec_anywhere *)p; }
+static inline void v_store(real *p, vec a) { *(vec_anywhere *)p = a; }
+static inline vec v_splat(real a) { return (vec){0} + a; }
+
+/* The first n lanes (n <= VLEN), the others zero; nothing beyond them is touched. */
+static inline vec v_load_first(const real *p, long n)
+{
+    real lanes[VLEN] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof(real));
+    return v_load(lanes);
+}
+
+static inline void v_store_first(real *p, vec a, long n)
+{
+    memcpy(p, &a, (size_t)n * sizeof(real));
+}
+
+/* ---- choices: masks are all ones or all zeros in each lane ---- */
+
+static inline vec v_select(ivec mask, vec yes, vec no) { return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask)); }
+static inline vec v_and(vec a, ivec mask) { return (vec)((ivec)a & mask); }
+
+static inline vec v_one_where(ivec mask) { return v_and(v_splat(1), mask); }
+static inline vec v_less(vec a, vec b) { return v_one_where(a < b); }     /* 1 where a < b, else 0 */
+static inline vec v_step(vec a) { return v_one_where(a > v_splat(0)); }   /* 1 where a > 0, else 0 */
+static inline vec v_relu(vec a) { return v_and(a, ~(a <= v_splat(0))); }
+static inline vec v_max(vec a, vec b) { return v_select((a < b) | (b != b), b, a); }
+static inline vec v_min(vec a, vec b) { return v_select((b < a) | (b != b), b, a); }
+
+static inline vec v_sign(vec a)
+{
+    vec up = v_one_where(a > v_splat(0));
+    vec down = v_one_where(a < v_splat(0));
+    return v_select(a == a, up - down, a);
+}
+
+static inline vec v_square(vec a) { return a * a; }
+
+/* ---- sums across lanes, always in the same order ---- */
+
+static inline real v_sum(vec a)
+{
+    real lanes[VLEN];
+    v_store(lanes, a);
+    for (int half = VLEN / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+/* The first n lanes as they are, the others zero: for the last vector of a row whose width is no multiple of VLEN. */
+static inline vec v_first(vec a, long n)
+{
+    ivec lane;
+    for (int i = 0; i < VLEN; i++)
+        lane[i] = i;
+    return v_and(a, lane < (ivec){0} + (integer)n);
+}
+
+static inline real v_sum_first(vec a, long n) { return v_sum(v_first(a, n)); }
+
+/* f lane by lane. */
+static inline vec v_each(vec a, real (*f)(real))
+{
+    real lanes[VLEN];
+    v_store(lanes, a);
+    for (int i = 0; i < VLEN; i++)
+        lanes[i] = f(lanes[i]);
+    return v_load(lanes);
+}
+
+#if KERNEL_BITS == 32
+
+enum { V_SIGN = INT32_MIN };
+
+static inline vec v_abs(vec a) { return v_and(a, (ivec){0} + INT32_MAX); }
+
+static inline vec v_sqrt(vec a)
+{
+    real lanes[VLEN];
+    v_store(lanes, a);
+    for (int i = 0; i < VLEN; i++)
+        lanes[i] = sqrtf(lanes[i]);
+    return v_load(lanes);
+}
+
+/* exp(x) = 4^m exp(r), |r| <= ln 2: with an even power of two the scaling is two equal multiplications, which reach both
+ * infinity and the smallest numbers without a case of their own. x * log2(e) / 2 is rounded to m by adding 1.5 * 2^23, which
+ * leaves m in the low bits. Beyond the limits of the first two lines the result is infinite or zero anyway. */
+static inline vec v_exp(vec x)
+{
+    x = v_select(x > v_splat(89.0f), v_splat(89.0f), x);
+    x = v_select(x < v_splat(-104.0f), v_splat(-104.0f), x);
+    vec t = x * 0.72134752f + 12582912.0f;
+    vec m = t - 12582912.0f;
+    vec r = x - m * 1.3828125f;
+    r = r - m * 3.48186112e-3f;
+    vec q = r * 1.95964516e-4f + 1.41001772e-3f;
+    q = q * r + 8.33616685e-3f;
+    q = q * r + 4.16615531e-2f;
+    q = q * r + 1.66666135e-1f;
+    q = q * r + 5.00000298e-1f;
+    vec p = r * r * q + r + 1.0f;
+    vec root = (vec)(((ivec)t << 23) + 0x3F800000);
+    return p * root * root;
+}
+
+/* For y in [-110, 0]: exp(y) = 2^n (1 + e), |ln 2 n - y| <= ln(2) / 2; e is returned, `bits` gets n times 2^23. */
+static inline vec v_exp_parts(vec y, ivec *bits)
+{
+    vec t = y * 1.44269504f + 12582912.0f;
+    vec n = t - 12582912.0f;
+    vec r = y - n * 0.69140625f;
+    r = r - n * 1.74093056e-3f;
+    vec q = r * 1.38146058e-3f + 8.36871192e-3f;
+    q = q * r + 4.1668389e-2f;
+    q = q * r + 1.66665211e-1f;
+    q = q * r + 4.9999994e-1f;
+    *bits = (ivec)t << 23;
+    return r * r * q + r;
+}
+
+/* exp(-|x|); the last multiplication rounds results below the normal numbers. */
+static inline vec v_exp_minus_abs(vec x)
+{
+    vec y = (vec)((ivec)x | V_SIGN);
+    y = v_select(y < v_splat(-104.0f), v_splat(-104.0f), y);
+    ivec bits;
+    vec p = v_exp_parts(y, &bits) + 1.0f;
+    vec large = (vec)((ivec)p + bits + (64 << 23));
+    return v_select(x == x, large * 0x1p-64f, x);
+}
+
+/* With e = exp(-|x|): 1 / (1 + e), or e / (1 + e) on the left, where 1 - sigmoid would have lost its digits. */
+static inline vec v_sigmoid(vec x)
+{
+    vec e = v_exp_minus_abs(x);
+    return v_select(x < v_splat(0), e, v_splat(1)) / (e + 1.0f);
+}
+
+/* With d = exp(-2 |x|) - 1, exact near 0: tanh |x| = -d / (2 + d). Beyond 10 it is 1 to the last place. */
+static inline vec v_tanh(vec x)
+{
+    vec y = v_abs(x);
+    y = v_select(y > v_splat(10.0f), v_splat(10.0f), y) * -2.0f;
+    ivec bits;
+    vec e = v_exp_parts(y, &bits);
+    vec power = (vec)(bits + 0x3F800000);
+    vec d = power * e + (power - 1.0f);
+    vec size = d / (d + 2.0f);
+    return (vec)(((ivec)size & INT32_MAX) | ((ivec)x & V_SIGN));
+}
+
+/* log(1 + f) - f for 1 + f in [sqrt(1/2), sqrt(2)] */
+static inline vec v_log_rest(vec f)
+{
+    vec p = f * -7.6344952e-2f + 1.2761575e-1f;
+    p = p * f - 1.31601825e-1f;
+    p = p * f + 1.42017588e-1f;
+    p = p * f - 1.66233569e-1f;
+    p = p * f + 2.00012267e-1f;
+    p = p * f - 2.50008196e-1f;
+    p = p * f + 3.33333313e-1f;
+    vec square = f * f;
+    return square * f * p - square * 0.5f;
+}
+
+static inline vec v_log(vec x)
+{
+    ivec tiny = x < v_splat(0x1p-126f);
+    vec normal = v_select(tiny, x * 0x1p23f, x);
+    ivec bits = (ivec)normal - 0x3F3504F3; /* sqrt(1/2), so that the mantissa left over lies around 1 */
+    ivec power = (bits >> 23) - (tiny & 23);
+    vec f = (vec)((bits & 0x7FFFFF) + 0x3F3504F3) - 1.0f;
+    vec k = __builtin_convertvector(power, vec);
+    vec log = v_log_rest(f) + k * 1.74093056e-3f + f + k * 0.69140625f;
+    vec outside = v_select(x < v_splat(0), v_splat(NAN), v_select(x == v_splat(0), v_splat(-INFINITY), x));
+    return v_select((x > v_splat(0)) & (x < v_splat(INFINITY)), log, outside);
+}
+
+/* max(x, 0) + log(1 + e), e = exp(-|x|): 1 + e is never rounded, since either f = e or f = (1 + e) / 2 - 1 is exact. */
+static inline vec v_softplus(vec x)
+{
+    vec e = v_exp_minus_abs(x);
+    ivec upper = e > v_splat(0.41421356f);
+    vec f = v_select(upper, e * 0.5f - 0.5f, e);
+    vec log = v_log_rest(f) + f + v_and(v_splat(0.693147181f), upper);
+    return v_relu(x) + log;
+}
+
+/* One lane of sin (quarters = 0) or cos (1) for |x| <= 2^20. The multiple of pi/2 is taken off in double precision: the upper
+ * part of pi/2 has 33 bits, so its product with the multiple is exact. */
+static inline float v_circle(float x, int64_t quarters)
+{
+    double t = x * 0.63661977236758134308 + 0x1.8p52;
+    double n = t - 0x1.8p52;
+    double r = (x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a626331p-34;
+    double u = r * r;
+    double sine = r + r * u * (-1.66666552e-1 + u * (8.3321603e-3 - u * 1.95152839e-4));
+    double cosine = 1 - 0.5 * u + u * u * (4.16666456e-2 - u * (1.38873165e-3 - u * 2.44331568e-5));
+    int64_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits += quarters;
+    double result = bits & 1 ? cosine : sine;
+    return (float)(bits & 2 ? -result : result);
+}
+
+static inline int v_any(ivec mask)
+{
+    integer any = 0;
+    for (int i = 0; i < VLEN; i++)
+        any |= mask[i];
+    return any != 0;
+}
+
+/* Lanes beyond 2^20 (or not finite) are rare enough for libm. */
+static inline vec v_turn(vec a, int quarters)
+{
+    if (v_any(~(v_abs(a) <= v_splat(0x1p20f))))
+        return v_each(a, quarters ? cosf : sinf);
+    real lanes[VLEN];
+    v_store(lanes, a);
+    for (int i = 0; i < VLEN; i++)
+        lanes[i] = v_circle(lanes[i], quarters);
+    return v_load(lanes);
+}
+
+static inline vec v_sin(vec a) { return v_turn(a, 0); }
+static inline vec v_cos(vec a) { return v_turn(a, 1); }
+
+#else
+
+static inline real v_sigmoid_lane(real x)
+{
+    real e = exp(-fabs(x));
+    return (x < 0 ? e : 1) / (1 + e);
+}
+
+static inline real v_softplus_lane(real x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
+
+static inline vec v_abs(vec a) { return v_each(a, fabs); }
+static inline vec v_sqrt(vec a) { return v_each(a, sqrt); }
+static inline vec v_exp(vec a) { return v_each(a, exp); }
+static inline vec v_log(vec a) { return v_each(a, log); }
+static inline vec v_sin(vec a) { return v_each(a, sin); }
+static inline vec v_cos(vec a) { return v_each(a, cos); }
+static inline vec v_tanh(vec a) { return v_each(a, tanh); }
+static inline vec v_sigmoid(vec a) { return v_each(a, v_sigmoid_lane); }
+static inline vec v_softplus(vec a) { return v_each(a, v_softplus_lane); }
+
+#endif
+#endif
