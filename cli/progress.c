@@ -50,11 +50,12 @@ static int right_text(const struct progress *progress, const bptt_event *event, 
     snprintf(piece[0], sizeof piece[0], " loss %.3f", event->loss);
     snprintf(piece[1], sizeof piece[1], "  %s left", event->seconds_left > 0 ? say_time(event->seconds_left).text : "-");
     snprintf(piece[2], sizeof piece[2], "  %.2f bits", nats_to_bits(event->loss));
-    snprintf(piece[3], sizeof piece[3], "  %s/s", say_count((int64_t)progress->speed).text);
-    snprintf(piece[4], sizeof piece[4], isnan(progress->valid) ? "%.0s" : "  valid %.3f", progress->valid);
+    snprintf(piece[3], sizeof piece[3], "  %s tokens/s", say_count((int64_t)progress->speed).text);
+    snprintf(piece[4], sizeof piece[4], "  valid %.3f", progress->valid);
+    int pieces = isnan(progress->valid) ? 4 : 5;
     int used = 0;
     text[0] = 0;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < pieces; i++) {
         int length = (int)strlen(piece[i]);
         if (used + length > room || (size_t)(used + length) >= size)
             break;
@@ -90,7 +91,7 @@ static void print_step(struct progress *progress, const bptt_event *event)
     fprintf(progress->out, "step %lld", (long long)event->step);
     if (event->steps > 0)
         fprintf(progress->out, " of %lld", (long long)event->steps);
-    fprintf(progress->out, ": loss %.4f, %.3f bits, %s symbols/s", event->loss, nats_to_bits(event->loss),
+    fprintf(progress->out, ": loss %.4f, %.3f bits, %s tokens/s", event->loss, nats_to_bits(event->loss),
             say_count((int64_t)progress->speed).text);
     if (progress->verbose)
         fprintf(progress->out, ", rate %.3g, gradient norm %.3g, epoch %.2f", event->rate, event->norm, event->epoch);

@@ -14,7 +14,7 @@
 #ifndef BPTT_CELL_CELL_H
 #define BPTT_CELL_CELL_H
 
-#include "../kernel/stage.h"
+#include "../base/stage.h"
 #include "graph.h"
 #include "program.h"
 
@@ -44,7 +44,10 @@ int cell_infer_shapes(struct bptt_cell *cell, bptt_error *error);
 int cell_simplify(struct bptt_cell *cell, bptt_error *error);
 int cell_derive(struct bptt_cell *cell, bptt_error *error);
 int cell_plan_programs(struct bptt_cell *cell, bptt_error *error);
-int cell_generate(const struct bptt_cell *cell, struct text *out);                    /* C text of both programs */
+/* The C of both programs, which cell->hash names; and a whole file with it that defines the cell_code `symbol`: `prelude`
+ * stands first (the texts of vmath.h and stage.h, or their includes). */
+int cell_generate(const struct bptt_cell *cell, struct text *out);
+int cell_generate_file(const struct bptt_cell *cell, const char *prelude, const char *symbol, struct text *out);
 int cell_verify_graph(const struct bptt_cell *cell, const struct graph *graph, const char *stage, bptt_error *error);
 int cell_verify_program(const struct bptt_cell *cell, const struct program *program, bptt_error *error);
 
@@ -74,6 +77,7 @@ struct bptt_cell *cell_keep(const bptt_cell *cell);    /* another reference; bpt
 struct builtin_cell { const char *name, *text; const struct cell_code *const *code; int codes; };
 extern const struct builtin_cell builtin_cells[];
 extern const int builtin_cell_count;
+extern const char *const builtin_prelude[];            /* vmath.h and stage.h, as pieces that end with a NULL */
 /* The kernels of the cell for an instruction set and element size, or NULL: then the interpreter runs it. */
 const struct cell_code *cell_code_for(const bptt_cell *cell, const char *isa, int element_size);
 

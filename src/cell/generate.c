@@ -272,3 +272,16 @@ int cell_generate(const struct bptt_cell *cell, struct text *out)
     text_printf(out, "    0\n};\nenum { STAGES = %d };\n", cell->run.stages + cell->back.stages);
     return out->failed ? BPTT_ERROR_MEMORY : BPTT_OK;
 }
+
+int cell_generate_file(const struct bptt_cell *cell, const char *prelude, const char *symbol, struct text *out)
+{
+    text_add(out, prelude);
+    text_add(out, "\nstatic inline real *stage_row(const struct stage_value *value, long step, long row)\n{\n"
+                  "    return (real *)value->base + step * value->step_stride + row * value->row_stride;\n}\n\n");
+    int status = cell_generate(cell, out);
+    text_printf(out, "\n#define TEXT_(x) #x\n#define TEXT(x) TEXT_(x)\n"
+                     "extern const struct cell_code %s;\n"
+                     "const struct cell_code %s = {\"%s\", 0x%llxull, TEXT(KERNEL_ISA), KERNEL_BITS / 8, STAGES, stages};\n",
+                symbol, symbol, cell->name, cell->hash);
+    return status || out->failed ? BPTT_ERROR_MEMORY : BPTT_OK;
+}

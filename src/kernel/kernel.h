@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "../base/cpu.h"
-#include "stage.h"
+#include "../base/stage.h"
 
 enum precision { PRECISION_F32, PRECISION_F64, PRECISION_COUNT };
 

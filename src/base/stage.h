@@ -5,8 +5,8 @@
  *     base + step * step_stride + row * row_stride                                   (strides in elements)
  * Row strides are multiples of 16 elements (or 0: the same row for all, a parameter), rows are aligned to 64 bytes, and
  * elements from a value's width up to the next multiple of 16 may be read and written freely, so no loop needs a tail. */
-#ifndef BPTT_KERNEL_STAGE_H
-#define BPTT_KERNEL_STAGE_H
+#ifndef BPTT_BASE_STAGE_H
+#define BPTT_BASE_STAGE_H
 
 enum { STAGE_PAD = 16 };                   /* row strides are multiples of this many elements */
 
