@@ -105,20 +105,21 @@ static int adjoint(struct reverse *r, int n)
     return sum;
 }
 
-static void name_adjoint(struct reverse *r, int n, int g)
+/* Gives a derived value the name of what it is the derivative of, after a prefix. */
+static void name_derived(struct values *v, int n, int derived, const char *prefix)
 {
-    const char *name = r->values.forward->node[n].name;
-    struct node *node = &r->values.to->node[g];
-    if (!name || node->name || node->op == OP_CONST || node->op == OP_DSTATE || node->op == OP_DOUTPUT)
+    const char *name = v->forward->node[n].name;
+    struct node *node = &v->to->node[derived];
+    if (!name || node->name || node->a < 0)
         return;
-    size_t length = strlen(name);
-    char *copy = arena_alloc(&r->cell->arena, length + 2);
+    size_t before = strlen(prefix), length = strlen(name);
+    char *copy = arena_alloc(v->to->arena, before + length + 1);
     if (!copy) {
-        r->values.to->failed = 1;
+        v->to->failed = 1;
         return;
     }
-    copy[0] = 'd';
-    memcpy(copy + 1, name, length);
+    memcpy(copy, prefix, before);
+    memcpy(copy + before, name, length);
     node->name = copy;
 }
 
@@ -161,13 +162,18 @@ static void reverse_node(struct reverse *r, int n, int g)
     }
 }
 
-/* dL/ds_{t-1} and dL/dx_t are written to places of their own, so each is a node that nothing else stores. */
+/* dL/ds_{t-1} and dL/dx_t are written to places of their own, so each is a node that no other of them stores. */
 static void yield(struct graph *to, enum sink_kind kind, int index, int value, int dim)
 {
     if (value < 0)
         value = graph_const(to, 0);
     value = graph_broadcast(to, value, dim);
-    graph_sink(to, kind, index, graph_raw(to, (struct node){.op = OP_COPY, .a = value, .b = -1, .dim = dim, .place = -1}), -1);
+    int copy = to->node[value].a < 0;
+    for (int i = 0; i < to->sinks; i++)
+        copy |= to->sink[i].left == value && (to->sink[i].kind == SINK_DSTATE || to->sink[i].kind == SINK_DINPUT);
+    if (copy)
+        value = graph_raw(to, (struct node){.op = OP_COPY, .a = value, .b = -1, .dim = dim, .place = -1});
+    graph_sink(to, kind, index, value, -1);
 }
 
 static int build_reverse(struct bptt_cell *cell, const char *again, struct graph *to, bptt_error *error)
@@ -194,7 +200,7 @@ static int build_reverse(struct bptt_cell *cell, const char *again, struct graph
         int g = adjoint(&r, n);
         if (g < 0)
             continue;
-        name_adjoint(&r, n, g);
+        name_derived(&r.values, n, g, "d");
         if (forward->node[n].op == OP_STATE)
             state_adjoint[forward->node[n].leaf] = g;
         else if (forward->node[n].op == OP_INPUT)
@@ -210,22 +216,6 @@ static int build_reverse(struct bptt_cell *cell, const char *again, struct graph
 
 /* ---- what to record ---- */
 
-static int is_cheap(enum op op)
-{
-    switch (op) {
-    case OP_COPY: case OP_ADD: case OP_SUB: case OP_MUL: case OP_NEG: case OP_SQUARE: case OP_RELU: case OP_ABS: case OP_SIGN:
-    case OP_LESS: case OP_MAX: case OP_MIN: case OP_BROADCAST:
-        return 1;
-    default:
-        return 0;
-    }
-}
-
-static int is_leaf(enum op op)
-{
-    return op == OP_CONST || op == OP_SIZE || op == OP_INPUT || op == OP_STATE || op == OP_PARAM;
-}
-
 /* again[n] = 1 for values that the reverse graph wants and that follow cheaply from leaves, next states, the output and
  * other recorded values: those are there without recording more. */
 static void choose_again(const struct bptt_cell *cell, const struct graph *reverse, char *again, char *available)
@@ -238,13 +228,13 @@ static void choose_again(const struct bptt_cell *cell, const struct graph *rever
             available[reverse->node[i].leaf] = 1;
     for (int n = 0; n < forward->count; n++) {
         const struct node *node = &forward->node[n];
-        if (is_leaf(node->op))
+        if (op_is_leaf(node->op))
             available[n] = 1;
         int operands = node->a >= 0 && available[node->a] && (node->b < 0 || available[node->b]);
         int is_sink = 0;
         for (int i = 0; i < forward->sinks; i++)
             is_sink |= forward->sink[i].left == n;
-        again[n] = !is_sink && is_cheap(node->op) && operands;
+        again[n] = !is_sink && op_is_cheap(node->op) && operands;
         available[n] |= again[n];
     }
 }
@@ -303,6 +293,8 @@ static int build_tangent(struct bptt_cell *cell, bptt_error *error)
     for (int n = 0; n < forward->count; n++) {
         int is_matrix = forward->node[n].op == OP_PARAM && cell->param[forward->node[n].leaf].columns != DIM_NONE;
         tangent[n] = is_matrix ? -1 : tangent_node(&v, n, tangent);
+        if (tangent[n] >= 0)
+            name_derived(&v, n, tangent[n], "t_");
     }
     for (int i = 0; i < forward->sinks; i++) {
         const struct sink *sink = &forward->sink[i];

@@ -14,6 +14,17 @@ const struct op_row op_table[OP_COUNT] = {
 #undef ELEMENTWISE
 };
 
+int op_is_cheap(enum op op)
+{
+    switch (op) {
+    case OP_COPY: case OP_ADD: case OP_SUB: case OP_MUL: case OP_NEG: case OP_SQUARE: case OP_RELU: case OP_ABS: case OP_SIGN:
+    case OP_LESS: case OP_MAX: case OP_MIN: case OP_BROADCAST:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 /* Room for one more element in an arena array; the old array stays in the arena until the cell is freed. */
 static void *grown(struct arena *arena, void *data, int count, int *capacity, size_t element)
 {

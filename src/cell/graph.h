@@ -28,6 +28,9 @@ struct op_row {
 extern const struct op_row op_table[OP_COUNT];
 static inline int op_is_elementwise(enum op op) { return op_table[op].operands > 0; }
 static inline int op_is_product(enum op op) { return op == OP_PRODUCT || op == OP_PRODUCT_T; }
+/* A leaf is given to the graph, not computed by it. A cheap operation costs less than reading its result from memory. */
+static inline int op_is_leaf(enum op op) { return op < OP_PRODUCT; }
+int op_is_cheap(enum op op);
 
 /* ---- sizes: H, I, numbers, named ones, and arithmetic over them ---- */
 enum { DIM_ONE = 0, DIM_H = 1, DIM_I = 2, DIM_NONE = -1 };

@@ -27,21 +27,10 @@ static const struct node *node_at(const struct planner *p, int n)
     return &p->graph->node[n];
 }
 
-static int is_leaf(enum op op)
-{
-    switch (op) {
-    case OP_CONST: case OP_SIZE: case OP_INPUT: case OP_STATE: case OP_PARAM: case OP_RECORDED: case OP_DOUTPUT: case OP_DSTATE:
-    case OP_TINPUT: case OP_TSTATE: case OP_TPARAM:
-        return 1;
-    default:
-        return 0;
-    }
-}
-
 static int is_pointwise(const struct planner *p, int n)
 {
     enum op op = node_at(p, n)->op;
-    return !is_leaf(op) && !op_is_product(op) && !p->joined[n];
+    return !op_is_leaf(op) && !op_is_product(op) && !p->joined[n];
 }
 
 static int *ints(struct planner *p, int count, int value)
@@ -93,11 +82,39 @@ static void find_phases(struct planner *p)
     }
 }
 
+/* What costs less to compute than to read back is computed where it is used, not ahead for a whole block: o * (1 - o). */
+static void sink_cheap(struct planner *p)
+{
+    char *phase = p->program->phase, *sinkable = p->feeds;     /* feeds has served */
+    for (int n = 0; n < p->graph->count; n++) {
+        const struct node *node = node_at(p, n);
+        int a = node->a < 0 || op_is_leaf(node_at(p, node->a)->op) || sinkable[node->a];
+        int b = node->b < 0 || op_is_leaf(node_at(p, node->b)->op) || sinkable[node->b];
+        sinkable[n] = !op_is_leaf(node->op) && phase[n] == PHASE_BEFORE && op_is_cheap(node->op) && a && b;
+    }
+    for (int i = 0; i < p->graph->sinks; i++) {
+        sinkable[p->graph->sink[i].left] = 0;
+        if (p->graph->sink[i].right >= 0)
+            sinkable[p->graph->sink[i].right] = 0;
+    }
+    for (int n = p->graph->count - 1; n >= 0; n--) {
+        int earliest = PHASE_COUNT, into_product = 0;
+        for (int m = n + 1; sinkable[n] && m < p->graph->count; m++) {
+            if (node_at(p, m)->a != n && node_at(p, m)->b != n)
+                continue;
+            earliest = phase[m] < earliest ? phase[m] : earliest;
+            into_product |= op_is_product(node_at(p, m)->op);
+        }
+        if (sinkable[n] && earliest < PHASE_COUNT && !into_product)
+            phase[n] = (char)earliest;
+    }
+}
+
 /* ---- levels: products of level k, stage k, products of level k + 1 ... ---- */
 
 static int has_work(const struct planner *p, int n, int phase)
 {
-    return n >= 0 && !is_leaf(node_at(p, n)->op) && p->program->phase[n] == phase;
+    return n >= 0 && !op_is_leaf(node_at(p, n)->op) && p->program->phase[n] == phase;
 }
 
 static int fits_join(const struct planner *p, int n)
@@ -108,7 +125,7 @@ static int fits_join(const struct planner *p, int n)
     int u = sum->a, v = sum->b, phase = p->program->phase[n];
     const struct node *left = node_at(p, u);
     int free = p->uses[u] == 1 && p->uses[v] == 1 && !p->recorded[u] && !p->recorded[v];
-    if (!free || is_leaf(left->op) || left->dim != sum->dim || p->program->phase[v] != phase)
+    if (!free || op_is_leaf(left->op) || left->dim != sum->dim || p->program->phase[v] != phase)
         return 0;
     if (p->program->phase[u] != phase)
         return 1;
@@ -124,7 +141,7 @@ static void find_levels(struct planner *p)
         int phase = program->phase[n], level = 0;
         if (op_is_product(node->op)) {
             level = has_work(p, node->b, phase) ? program->level[node->b] + 1 : 0;
-        } else if (!is_leaf(node->op)) {
+        } else if (!op_is_leaf(node->op)) {
             if (has_work(p, node->a, phase)) level = program->level[node->a];
             if (has_work(p, node->b, phase) && program->level[node->b] > level) level = program->level[node->b];
         }
@@ -185,14 +202,14 @@ static void want_sinks(struct planner *p)
 {
     for (int i = 0; i < p->graph->sinks; i++) {
         const struct sink *sink = &p->graph->sink[i];
-        int leaf = is_leaf(node_at(p, sink->left)->op);
+        int leaf = op_is_leaf(node_at(p, sink->left)->op);
         switch (sink->kind) {
         case SINK_NEXT: p->kind[sink->left] = PLACE_NEXT; break;
         case SINK_DSTATE: p->kind[sink->left] = PLACE_DPREV; break;
         case SINK_DINPUT: p->kind[sink->left] = PLACE_DINPUT; break;
         case SINK_OUTPUT: want(p, sink->left, PLACE_TAPE); break;
         case SINK_OUTER:
-            if (!is_leaf(node_at(p, sink->right)->op))
+            if (!op_is_leaf(node_at(p, sink->right)->op))
                 want(p, sink->right, PLACE_BLOCK);
             if (!leaf)
                 want(p, sink->left, PLACE_BLOCK);
@@ -220,7 +237,7 @@ static void want_crossings(struct planner *p)
         int operand[2] = {op_is_product(node->op) ? -1 : node->a, node->b};
         for (int k = 0; k < 2; k++) {
             int o = operand[k];
-            if (o < 0 || is_leaf(node_at(p, o)->op))
+            if (o < 0 || op_is_leaf(node_at(p, o)->op))
                 continue;
             int together = is_pointwise(p, n) && is_pointwise(p, o) && program->phase[o] == program->phase[n] &&
                            program->level[o] == program->level[n] &&
@@ -390,7 +407,7 @@ static void list_stages(struct planner *p)
 {
     struct program *program = p->program;
     for (int n = 0; n < p->graph->count; n++)
-        if (!is_leaf(node_at(p, n)->op) && program->level[n] >= program->levels[(int)program->phase[n]])
+        if (!op_is_leaf(node_at(p, n)->op) && program->level[n] >= program->levels[(int)program->phase[n]])
             program->levels[(int)program->phase[n]] = program->level[n] + 1;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         for (int level = 0; level < program->levels[phase]; level++)
@@ -446,13 +463,14 @@ static int plan_program(struct planner *p, bptt_error *error)
     }
     count_uses(p);
     find_phases(p);
+    sink_cheap(p);
     find_levels(p);
     find_groups(p);
     for (int n = 0; n < p->graph->count; n++)
         want_leaf(p, n);
     want_sinks(p);
     for (int n = 0; n < p->graph->count; n++)
-        if (p->recorded[n] && !is_leaf(node_at(p, n)->op))
+        if (p->recorded[n] && !op_is_leaf(node_at(p, n)->op))
             want(p, n, PLACE_TAPE);
     want_crossings(p);
     share_places(p);

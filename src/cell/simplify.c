@@ -111,13 +111,10 @@ static int regroup(struct regroup *r)
 
 /* Every sink gets a node of its own with the full width: a next state that is also another one, the last state or the
  * input is copied, so that each place is written once and by a stage. */
-static int sink_value(struct bptt_cell *cell, struct graph *graph, int value, int dim, char *taken)
+static int sink_value(struct graph *graph, int value, int dim, char *taken)
 {
-    (void)cell;
     value = graph_broadcast(graph, value, dim);
-    enum op op = graph->node[value].op;
-    int is_leaf = op == OP_STATE || op == OP_INPUT || op == OP_PARAM || op == OP_CONST;
-    if (is_leaf || taken[value]) {
+    if (op_is_leaf(graph->node[value].op) || taken[value]) {
         struct node copy = {.op = OP_COPY, .a = value, .b = -1, .dim = dim, .place = graph->node[value].place};
         value = graph_raw(graph, copy);
     }
@@ -135,13 +132,11 @@ static int copy_sinks(struct bptt_cell *cell, const struct graph *from, const in
         const struct sink *sink = &from->sink[i];
         if (sink->kind == SINK_NEXT)
             graph_sink(to, SINK_NEXT, sink->index,
-                       sink_value(cell, to, map[sink->left], cell->state[sink->index].dim, taken), -1);
+                       sink_value(to, map[sink->left], cell->state[sink->index].dim, taken), -1);
         else
             output = map[sink->left];
     }
-    int is_leaf = to->node[output].op == OP_STATE || to->node[output].op == OP_INPUT || to->node[output].op == OP_PARAM ||
-                  to->node[output].op == OP_CONST;
-    if (is_leaf)
+    if (op_is_leaf(to->node[output].op))
         output = graph_raw(to, (struct node){.op = OP_COPY, .a = output, .b = -1, .dim = to->node[output].dim, .place = -1});
     graph_sink(to, SINK_OUTPUT, 0, output, -1);
     cell->output_dim = to->node[output].dim;
