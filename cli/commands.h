@@ -1,5 +1,5 @@
-/* commands.h - what a command is to main and to the help: a description and a function. One file per command defines one of
- * these; main.c lists them. */
+/* commands.h - what a command is to main and to the help: a description and a function. One file per command defines
+ * one of these; main.c lists them. */
 #ifndef BPTT_CLI_COMMANDS_H
 #define BPTT_CLI_COMMANDS_H
 

@@ -1,5 +1,5 @@
-/* json.h - writes JSON as it goes, one line per outermost value. Text that is not UTF-8 is mended, numbers that JSON cannot
- * write (NaN, infinities) become null. `key` is NULL within an array and for the outermost value. */
+/* json.h - writes JSON as it goes, one line per outermost value. Text that is not UTF-8 is mended, numbers that JSON
+ * cannot write (NaN, infinities) become null. `key` is NULL within an array and for the outermost value. */
 #ifndef BPTT_CLI_JSON_H
 #define BPTT_CLI_JSON_H
 

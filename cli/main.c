@@ -1,5 +1,5 @@
-/* main.c - the program bptt: finds the command and hands over. Exit status: 0 done, 1 the input or the run failed, 2 wrong
- * usage. */
+/* main.c - the program bptt: finds the command and hands over. Exit status: 0 done, 1 the input or the run failed,
+ * 2 wrong usage. */
 #include <bptt.h>
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* options.c - parsing by the table. Options and arguments may stand in any order; `--name value` and `--name=value` are the
- * same; `--` ends the options. The first thing wrong is said in one line and ends the parsing. */
+/* options.c - parsing by the table. Options and arguments may stand in any order; `--name value` and `--name=value`
+ * are the same; `--` ends the options. The first thing wrong is said in one line and ends the parsing. */
 #include "options.h"
 
 #include <errno.h>

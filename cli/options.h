@@ -1,6 +1,6 @@
-/* options.h - one table of options per command, from which come parsing, the defaults shown, the help text and the naming
- * of the nearest option when one is unknown. A row says where its value lies in the command's own struct of values; the
- * struct holds the defaults when parsing begins. */
+/* options.h - one table of options per command, from which come parsing, the defaults shown, the help text and
+ * the naming of the nearest option when one is unknown. A row says where its value lies in the command's own struct of
+ * values; the struct holds the defaults when parsing begins. */
 #ifndef BPTT_CLI_OPTIONS_H
 #define BPTT_CLI_OPTIONS_H
 

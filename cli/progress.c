@@ -1,4 +1,4 @@
-/* progress.c - see progress.h. What is shown is chosen by the time the run itself reports, so nothing here asks a clock. */
+/* progress.c - see progress.h. What is shown when follows the time that the run itself reports: no clock is asked. */
 #include "progress.h"
 
 #include <math.h>
@@ -48,7 +48,8 @@ static int right_text(const struct progress *progress, const bptt_event *event, 
 {
     char piece[5][64];
     snprintf(piece[0], sizeof piece[0], " loss %.3f", event->loss);
-    snprintf(piece[1], sizeof piece[1], "  %s left", event->seconds_left > 0 ? say_time(event->seconds_left).text : "-");
+    double left = event->seconds_left > 0 ? event->seconds_left : NAN;
+    snprintf(piece[1], sizeof piece[1], "  %s left", say_time(left).text);
     snprintf(piece[2], sizeof piece[2], "  %.2f bits", nats_to_bits(event->loss));
     snprintf(piece[3], sizeof piece[3], "  %s tokens/s", say_count((int64_t)progress->speed).text);
     snprintf(piece[4], sizeof piece[4], "  valid %.3f", progress->valid);

@@ -1,5 +1,5 @@
-/* progress.h - how a training run is shown to people: on a terminal one line that is drawn over (bar, loss, speed, time left)
- * with validations and samples scrolling above it; in a pipe plain lines now and then. */
+/* progress.h - how a training run is shown to people: on a terminal one line that is drawn over (bar, loss, speed, time
+ * left) with validations and samples scrolling above it; in a pipe plain lines now and then. */
 #ifndef BPTT_CLI_PROGRESS_H
 #define BPTT_CLI_PROGRESS_H
 
