@@ -38,6 +38,7 @@ COMPILE  = $(CC) $(STANDARD) $(OPTIMISE) $(CPPFLAGS) -MMD -MP
 LINK     = $(CC) $(OPTIMISE) $(LDFLAGS)
 
 # Kernels and generated cells are compiled once per instruction set and precision; the program chooses when it starts.
+# (KERNELS is also known to tools/cellgen.c, which lists the code of each cell.)
 KERNEL         = $(if $(VARIANT),,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math -Isrc -Iinclude
 KERNEL.generic = -DKERNEL_ISA=generic
 KERNEL.avx2    = -DKERNEL_ISA=avx2 -mavx2 -mfma
@@ -133,7 +134,7 @@ $(BUILD)/cellgen: tools/cellgen.c $(HOST_OBJECTS)
 	$(Q)$(COMPILE) -MF $@.d -Isrc -Iinclude -o $@ $< $(HOST_OBJECTS) $(LDFLAGS) $(LIBS)
 
 # Only what changed is written again, so a change to the cell compiler rebuilds only the cells that it touches.
-$(GEN)/stamp: $(BUILD)/cellgen $(CELLS)
+$(GEN)/stamp: $(BUILD)/cellgen $(CELLS) src/base/stage.h src/kernel/vmath.h
 	@rm -rf $(GEN).new && mkdir -p $(GEN) $(GEN).new
 	$(SAY) "  CELLS $(GEN)"
 	$(Q)$(BUILD)/cellgen $(GEN).new $(CELLS)

@@ -33,7 +33,7 @@ included()
 for folder in src/*/; do
     name=$(basename "$folder")
     # shellcheck disable=SC2044
-    for file in $(find "$folder" -name '*.[ch]' -o -name '*.def'); do
+    for file in $(find "$folder" -name '*.[ch]' -o -name '*.def' -o -name '*.inc'); do
         bad=
         for other in $(included "$file"); do
             case " $(allowed "$name") $name " in *" $other "*) ;; *) bad="$bad $other" ;; esac
