@@ -49,19 +49,27 @@ struct kernels {
     /* float (or double: from_size 8) rows with stride ldx to activations, and back */
     void (*load_rows)(long rows, long n, const void *x, int from_size, long ldx, void *out, long ldo);
     void (*store_rows)(long rows, long n, const void *a, long lda, void *x, int to_size, long ldx);
-    /* Dropout masks: out[r, j] = u < keep ? 1 / keep : 0 with u from (key, counter): row r of step s in stream -> index. */
+    /* Dropout masks: out[r, j] = u < keep ? 1 / keep : 0. With `key` a random_stream (key[0], key[1], purpose, layer), u is
+     * word j % 4, over 2^32, of the Philox block with this key and counter (64 bits of first_index + r; purpose + 256 *
+     * (j / 4); layer): for j < 4 that is random_block(stream, first_index + r). */
     void (*dropout_mask)(const uint32_t key[4], uint64_t first_index, long rows, long n, double keep, void *out, long ldo);
 
-    /* ---- losses: loss[r] (double) of each row; the gradient times `scale` replaces o ---- */
+    /* ---- losses: loss[r] (double) of each row; the gradient times `scale` replaces o ----
+     *     softmax_cross_entropy: loss[r] = log sum_j exp(o[r, j]) - o[r, target[r]];  o = scale * (softmax(o) - onehot)
+     *     squared_error: loss[r] = sum_j (o[r, j] - target[r, j])^2;  o = scale * 2 * (o - target); target natural */
     void (*softmax_cross_entropy)(long rows, long n, void *o, long ldo, const int32_t *target, double scale, double *loss);
     void (*squared_error)(long rows, long n, void *o, long ldo, const void *target, long ldt, double scale, double *loss);
 
-    /* ---- optimisers, elementwise over n; all scalars are of this step (bias corrections folded in by the caller) ---- */
+    /* ---- optimisers, elementwise over n; g is multiplied by `scale` first (clipping) and stays as it was; the rules are
+     * PyTorch's. m of sgd may be NULL where momentum is 0. ---- */
     double (*sum_of_squares)(long n, const void *g);            /* in double, in a fixed order; NaN and inf propagate */
     void (*clamp)(long n, double limit, void *g);               /* to [-limit, limit]; NaN stays */
+    /* g += decay w;  m = momentum m + g;  w -= rate m */
     void (*sgd)(long n, void *w, void *g, void *m, double scale, double rate, double momentum, double decay);
+    /* g += decay w;  v = alpha v + (1 - alpha) g^2;  w -= rate g / (sqrt(v) + eps) */
     void (*rmsprop)(long n, void *w, void *g, void *v, double scale, double rate, double alpha, double eps, double decay);
-    /* adam: decay is added to the gradient; adamw: decoupled. step_size and eps_hat carry the bias corrections. */
+    /* g += decay w (decoupled, AdamW: w -= rate decay w);  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+     * w -= rate / correction1 * m / (sqrt(v / correction2) + eps), correction_i = 1 - beta_i^step */
     void (*adam)(long n, void *w, void *g, void *m, void *v, double scale, double rate, double beta1, double beta2,
                  double correction1, double correction2, double eps, double decay, int decoupled);
 };

@@ -1,0 +1,247 @@
+/* gemm.c - matrix products. All arithmetic is in tile(): a few rows times a few vectors of columns, summed in registers over
+ * at most DEPTH steps, one step after the other. The loops around it only choose the order of tiles, so that what is used
+ * again is still in a cache:
+ *
+ *     for ROWS_AT_ONCE rows of A               (with DEPTH columns: stays in the second-level cache)
+ *       for DEPTH steps of k                   (always at multiples of DEPTH: the sums do not depend on tiles)
+ *         for a few panels of B                (stay in the first-level cache)
+ *           for strips of at most MOST rows    -> tile
+ */
+#include "isa.h"
+
+enum { PANEL = STAGE_PAD, DEPTH = 256, ROWS_AT_ONCE = 192, COLUMNS_AT_ONCE = 1024 };
+
+/* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an element
+ * of A, and there should be at least 8, as a multiply-add takes 4 cycles and two can start in each. */
+#if defined(__AVX512F__)
+enum { MOST = 12, NARROW = 1, SQUARE = 2 };
+#elif defined(__AVX__)
+enum { MOST = 6, NARROW = 2, SQUARE = 2 };
+#else
+enum { MOST = 4, NARROW = 2, SQUARE = 2 };
+#endif
+
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+typedef void tile_fn(long k, const real *a, long lda, const real *b, long panel_step, real *c, long ldc, int accumulate);
+
+/* c[rows, vecs] (+)= A B over k steps. A[r][i] is a[r * a_row + i * a_step]; vector v of B's row i lies in the panel that
+ * holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. */
+static inline __attribute__((always_inline)) void tile(int rows, int vecs, long k, const real *a, long a_row, long a_step,
+                                                       const real *b, long panel_step, real *c, long ldc, int accumulate)
+{
+    vec sum[MOST][8];
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            sum[r][v] = v_splat(0);
+    for (long i = 0; i < k; i++) {
+        vec row[8];
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            row[v] = v_load(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            UNROLL
+            for (int v = 0; v < vecs; v++)
+                sum[r][v] += a[r * a_row] * row[v];
+        a += a_step;
+        b += PANEL;
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+        for (int v = 0; v < vecs; v++) {
+            real *to = c + r * ldc + v * VLEN;
+            v_store(to, accumulate ? v_load(to) + sum[r][v] : sum[r][v]);
+        }
+}
+
+#define TILE(rows, vecs)                                                                                               \
+    static void tile_##rows##_##vecs(long k, const real *a, long lda, const real *b, long panel_step, real *c, long ldc, \
+                                     int accumulate)                                                                   \
+    {                                                                                                                  \
+        tile(rows, vecs, k, a, lda, 1, b, panel_step, c, ldc, accumulate);                                             \
+    }
+
+/* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left over. */
+struct tiles { int vecs; tile_fn *wide, *narrow; };
+
+#if defined(__AVX512F__)
+TILE(1, 8) TILE(2, 8) TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4)
+TILE(7, 2) TILE(8, 2) TILE(9, 2) TILE(10, 2) TILE(11, 2) TILE(12, 2)
+TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1)
+TILE(7, 1) TILE(8, 1) TILE(9, 1) TILE(10, 1) TILE(11, 1) TILE(12, 1)
+static const struct tiles tiles[MOST + 1] = {
+    {0, 0, 0},
+    {8, tile_1_8, tile_1_1}, {8, tile_2_8, tile_2_1}, {4, tile_3_4, tile_3_1}, {4, tile_4_4, tile_4_1},
+    {4, tile_5_4, tile_5_1}, {4, tile_6_4, tile_6_1}, {2, tile_7_2, tile_7_1}, {2, tile_8_2, tile_8_1},
+    {2, tile_9_2, tile_9_1}, {2, tile_10_2, tile_10_1}, {2, tile_11_2, tile_11_1}, {2, tile_12_2, tile_12_1},
+};
+#elif defined(__AVX__)
+TILE(1, 8) TILE(2, 4) TILE(3, 4) TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2)
+static const struct tiles tiles[MOST + 1] = {
+    {0, 0, 0},
+    {8, tile_1_8, tile_1_2}, {4, tile_2_4, tile_2_2}, {4, tile_3_4, tile_3_2},
+    {2, tile_4_2, tile_4_2}, {2, tile_5_2, tile_5_2}, {2, tile_6_2, tile_6_2},
+};
+#else
+TILE(1, 8) TILE(2, 4) TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2)
+static const struct tiles tiles[MOST + 1] = {
+    {0, 0, 0},
+    {8, tile_1_8, tile_1_2}, {4, tile_2_4, tile_2_2}, {2, tile_3_2, tile_3_2}, {2, tile_4_2, tile_4_2},
+};
+#endif
+
+/* ---- c = a B ---- */
+
+void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed)
+{
+    const real *from = w;
+    real *to = packed;
+    for (long j = 0; j < n; j += PANEL, from += PANEL * n_stride) {
+        long columns = n - j < PANEL ? n - j : PANEL;
+        for (long i = 0; i < k; i++, to += PANEL) {
+            for (long l = 0; l < columns; l++)
+                to[l] = from[i * k_stride + l * n_stride];
+            for (long l = columns; l < PANEL; l++)
+                to[l] = 0;
+        }
+    }
+}
+
+struct product { long n, k; const real *a; long lda; const real *b; long panel_step; real *c; long ldc; int accumulate; };
+
+/* `strips` strips of `rows` rows each, over all columns. */
+static void strips_times_panels(const struct product *p, long strips, int rows)
+{
+    long left = p->n / VLEN;
+    int vecs = tiles[rows].vecs;
+    tile_fn *fn = tiles[rows].wide;
+    for (long column = 0; left > 0; column += vecs * VLEN, left -= vecs) {
+        if (left < vecs) {
+            vecs = NARROW;
+            fn = tiles[rows].narrow;
+        }
+        const real *b = p->b + column / PANEL * p->panel_step + column % PANEL;
+        for (long s = 0; s < strips; s++)
+            fn(p->k, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->c + s * rows * p->ldc + column, p->ldc,
+               p->accumulate);
+    }
+}
+
+/* Strips as even as possible: a strip of one row would run at a fraction of the speed. */
+static void rows_times_panels(struct product p, long m)
+{
+    long strips = (m + MOST - 1) / MOST;
+    long rows = m / strips;
+    long larger = m % strips;
+    strips_times_panels(&p, strips - larger, (int)rows);
+    p.a += (strips - larger) * rows * p.lda;
+    p.c += (strips - larger) * rows * p.ldc;
+    if (larger)
+        strips_times_panels(&p, larger, (int)rows + 1);
+}
+
+static inline long least(long a, long b) { return a < b ? a : b; }
+
+void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
+{
+    n = padded(n);
+    for (long i = 0; i < m && k == 0 && !accumulate; i++)
+        memset((real *)c + i * ldc, 0, (size_t)n * sizeof(real));
+    for (long i = 0; i < m; i += ROWS_AT_ONCE)
+        for (long l = 0; l < k; l += DEPTH) {
+            struct product p = {n, least(k - l, DEPTH), (const real *)a + i * lda + l, lda,
+                                (const real *)packed + l * PANEL, k * PANEL, (real *)c + i * ldc, ldc, accumulate || l > 0};
+            rows_times_panels(p, least(m - i, ROWS_AT_ONCE));
+        }
+}
+
+/* ---- c += a^T b ---- */
+
+/* A block of a, [DEPTH rows, ROWS_AT_ONCE columns], is packed into strips [k][MOST] and one of b into panels [k][PANEL]; then
+ * the same tiles run. Tiles at the edge are made in full beside c, and what is inside is added. */
+enum { SQUARE_COLUMNS = SQUARE * VLEN < PANEL ? PANEL : SQUARE * VLEN };
+
+static inline long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+long NAME(gemm_tn_scratch)(long m, long n, long rows)
+{
+    return DEPTH * (up(least(m, ROWS_AT_ONCE), MOST) + up(least(n, COLUMNS_AT_ONCE), SQUARE_COLUMNS));
+}
+
+/* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each, the missing columns zero. Eight rows at a time:
+ * a row at a time would write to too many places, a group at a time would read them. */
+static inline __attribute__((always_inline)) void pack_groups(long k, long n, const real *from, long ld, long width, real *to)
+{
+    for (long i0 = 0; i0 < k; i0 += 8) {
+        long i1 = least(i0 + 8, k);
+        for (long j = 0; j < n; j += width)
+            for (long i = i0; i < i1; i++) {
+                real *group = to + j * k + i * width;
+                long columns = least(n - j, width);
+                if (columns == width) {
+                    memcpy(group, from + i * ld + j, (size_t)width * sizeof(real));
+                    continue;
+                }
+                for (long l = 0; l < width; l++)
+                    group[l] = l < columns ? from[i * ld + j + l] : 0;
+            }
+    }
+}
+
+static void tile_square(long k, const real *a, const real *b, real *c, long ldc, int accumulate)
+{
+    tile(MOST, SQUARE, k, a, 1, MOST, b, k * PANEL, c, ldc, accumulate);
+}
+
+static void tile_edge(long k, const real *a, const real *b, real *c, long ldc, long rows, long columns)
+{
+    real whole[MOST * SQUARE * VLEN];
+    tile_square(k, a, b, whole, SQUARE * VLEN, 0);
+    for (long r = 0; r < rows; r++)
+        for (long j = 0; j < columns; j++)
+            c[r * ldc + j] += whole[r * SQUARE * VLEN + j];
+}
+
+static void strips_times_groups(long m, long n, long k, const real *a, const real *b, real *c, long ldc)
+{
+    enum { COLUMNS = SQUARE * VLEN };
+    for (long j = 0; j < n; j += COLUMNS) {
+        const real *panel = b + j / PANEL * PANEL * k + j % PANEL;
+        for (long i = 0; i < m; i += MOST) {
+            real *to = c + i * ldc + j;
+            if (m - i >= MOST && n - j >= COLUMNS)
+                tile_square(k, a + i * k, panel, to, ldc, 1);
+            else
+                tile_edge(k, a + i * k, panel, to, ldc, least(m - i, MOST), least(n - j, COLUMNS));
+        }
+    }
+}
+
+void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
+                   void *scratch)
+{
+    real *pa = scratch;
+    real *pb = pa + DEPTH * up(least(m, ROWS_AT_ONCE), MOST);
+    for (long l = 0; l < rows; l += DEPTH) {
+        long k = least(rows - l, DEPTH);
+        for (long j = 0; j < n; j += COLUMNS_AT_ONCE) {
+            long columns = least(n - j, COLUMNS_AT_ONCE);
+            pack_groups(k, columns, (const real *)b + l * ldb + j, ldb, PANEL, pb);
+            for (long group = up(columns, PANEL); group < up(columns, SQUARE_COLUMNS); group += PANEL)
+                memset(pb + group * k, 0, (size_t)(PANEL * k) * sizeof(real));
+            for (long i = 0; i < m; i += ROWS_AT_ONCE) {
+                long strip = least(m - i, ROWS_AT_ONCE);
+                pack_groups(k, strip, (const real *)a + l * lda + i, lda, MOST, pa);
+                strips_times_groups(strip, columns, k, pa, pb, (real *)c + i * ldc + j, ldc);
+            }
+        }
+    }
+}
