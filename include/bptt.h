@@ -229,7 +229,7 @@ typedef struct bptt_trainer_config {
     int optimizer;                         /* a bptt_optimizer */
     double rate, momentum, beta1, beta2, epsilon, weight_decay;
     double clip_norm, clip_value;          /* 0: none. The norm is that of all gradients together */
-    double dropout;                        /* between layers, after the embedding's use and before the head */
+    double dropout;                        /* on each layer's output: between layers and before the head */
     double dropout_state;                  /* variational, on the recurrent state (Gal and Ghahramani 2016) */
     int carry;                             /* 1: the state goes on from window to window */
     const char *gradient;                  /* strategy: "full" */
