@@ -6,7 +6,7 @@
 
 #include "say.h"
 
-enum { LINE_MAX = 512 };
+enum { RIGHT_MAX = 512, BAR_LEAST = 12, BAR_MOST = 40 };
 static const double draw_every = 0.1;   /* seconds between two drawings of the bar */
 static const double line_every = 5;     /* and between two plain lines */
 
@@ -68,19 +68,19 @@ static int right_text(const struct progress *progress, const bptt_event *event, 
 
 static void draw(struct progress *progress, const bptt_event *event)
 {
-    char right[LINE_MAX];
+    char right[RIGHT_MAX];
     char left[64];
-    char bar[40 * 4 + 1];
+    char bar[BAR_MOST * 4 + 1];
     int width = terminal_width(progress->out) - 1;
     snprintf(left, sizeof left, event->steps > 0 ? "%lld/%lld " : "%lld ", (long long)event->step,
              (long long)event->steps);
     int room = width - (int)strlen(left);
     if (room < 0)
         left[0] = 0;
-    int used = right_text(progress, event, room, right, sizeof right);
-    int columns = room - used;
-    columns = columns > 40 ? 40 : columns;
-    bar_text(progress, fmin(fmax(event->fraction, 0), 1), columns < 4 ? 0 : columns, bar);
+    int reserved = room >= BAR_LEAST + 20 ? BAR_LEAST : 0;
+    int columns = room - right_text(progress, event, room - reserved, right, sizeof right);
+    columns = columns > BAR_MOST ? BAR_MOST : columns < 4 ? 0 : columns;
+    bar_text(progress, fmin(fmax(event->fraction, 0), 1), columns, bar);
     fprintf(progress->out, "\r%s%s%s%s%s\033[K", left, colour(progress, "\033[36m"), bar, colour(progress, "\033[0m"),
             right);
     fflush(progress->out);
