@@ -497,11 +497,10 @@ static void run_job(const struct work *w, const struct job *job, struct rows row
     const struct block_io *io = w->io;
     const struct stage_value *operand = &w->bound->value[job->operand], *result = &w->bound->value[job->result];
     long count = rows.to - rows.from;
-    void *c = row_at(layer, result, rows.step, rows.from);
-    c = shift(layer, c, job->result_column);
     int masks = job->on_state >= 0 && layer->mask[job->on_state];
     if (kind_of(w->bound, job->result) == PLACE_DINPUT && !io->dx)
         return;
+    void *c = shift(layer, row_at(layer, result, rows.step, rows.from), job->result_column);
     if (masks && w->bound->program->backward) {
         run_masked(w, job, rows, count, c, result->row_stride);
         return;
