@@ -2,14 +2,21 @@
  * at most DEPTH steps, one step after the other. The loops around it only choose the order of tiles, so that what is used
  * again is still in a cache:
  *
- *     for ROWS_AT_ONCE rows of A               (with DEPTH columns: stays in the second-level cache)
- *       for DEPTH steps of k                   (always at multiples of DEPTH: the sums do not depend on tiles)
- *         for a few panels of B                (stay in the first-level cache)
- *           for strips of at most MOST rows    -> tile
+ *     for some rows of A                       (stay in the second-level cache)
+ *       for a panel of B, or a few             (streams by, once for these rows)
+ *         for DEPTH steps of k                 (this part of the panel stays in the first-level cache; always at multiples
+ *           for strips of a few rows -> tile    of DEPTH, so that sums do not depend on tiles)
  */
 #include "isa.h"
 
-enum { PANEL = STAGE_PAD, DEPTH = 256, ROWS_AT_ONCE = 192, COLUMNS_AT_ONCE = 1024 };
+enum {
+    PANEL = STAGE_PAD,
+    DEPTH = 256,
+    ROWS_LEAST = 48,
+    ROWS_MOST = 192,
+    KEPT = 65536,                            /* elements of A: half of a second-level cache of 512 KiB */
+    COLUMNS_MOST = 1024,
+};
 
 /* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an element
  * of A, and there should be at least 8, as a multiply-add takes 4 cycles and two can start in each. */
@@ -98,6 +105,9 @@ static const struct tiles tiles[MOST + 1] = {
 };
 #endif
 
+static inline long least(long a, long b) { return a < b ? a : b; }
+static inline long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
+
 /* ---- c = a B ---- */
 
 void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed)
@@ -135,10 +145,12 @@ static void strips_times_panels(const struct product *p, long strips, int rows)
     }
 }
 
+static long strips_of(long m) { return (m + MOST - 1) / MOST; }
+
 /* Strips as even as possible: a strip of one row would run at a fraction of the speed. */
 static void rows_times_panels(struct product p, long m)
 {
-    long strips = (m + MOST - 1) / MOST;
+    long strips = strips_of(m);
     long rows = m / strips;
     long larger = m % strips;
     strips_times_panels(&p, strips - larger, (int)rows);
@@ -148,32 +160,52 @@ static void rows_times_panels(struct product p, long m)
         strips_times_panels(&p, larger, (int)rows + 1);
 }
 
-static inline long least(long a, long b) { return a < b ? a : b; }
+/* All k of a few rows and columns: the tiles of c stay in the first-level cache from one block of k to the next. */
+static void blocks_times_panels(const struct product *all, long m)
+{
+    for (long l = 0; l < all->k; l += DEPTH) {
+        struct product p = *all;
+        p.k = least(all->k - l, DEPTH);
+        p.a += l;
+        p.b += l * PANEL;
+        p.accumulate = all->accumulate || l > 0;
+        rows_times_panels(p, m);
+    }
+}
+
+/* Rows of A that stay in the cache: whole strips. */
+static long rows_at_once(long k)
+{
+    long rows = KEPT / (k + 1) / MOST * MOST;
+    return rows < ROWS_LEAST ? ROWS_LEAST : least(rows, ROWS_MOST);
+}
 
 void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
 {
     n = padded(n);
     for (long i = 0; i < m && k == 0 && !accumulate; i++)
         memset((real *)c + i * ldc, 0, (size_t)n * sizeof(real));
-    for (long i = 0; i < m; i += ROWS_AT_ONCE)
-        for (long l = 0; l < k; l += DEPTH) {
-            struct product p = {n, least(k - l, DEPTH), (const real *)a + i * lda + l, lda,
-                                (const real *)packed + l * PANEL, k * PANEL, (real *)c + i * ldc, ldc, accumulate || l > 0};
-            rows_times_panels(p, least(m - i, ROWS_AT_ONCE));
+    long at_once = rows_at_once(k);
+    for (long i = 0; i < m; i += at_once) {
+        long rows = least(m - i, at_once);
+        long columns = up(tiles[rows / strips_of(rows)].vecs * VLEN, PANEL);
+        for (long j = 0; j < n; j += columns) {
+            struct product p = {least(n - j, columns), k, (const real *)a + i * lda, lda, (const real *)packed + j * k,
+                                k * PANEL, (real *)c + i * ldc + j, ldc, accumulate};
+            blocks_times_panels(&p, rows);
         }
+    }
 }
 
 /* ---- c += a^T b ---- */
 
-/* A block of a, [DEPTH rows, ROWS_AT_ONCE columns], is packed into strips [k][MOST] and one of b into panels [k][PANEL]; then
+/* A block of a, [DEPTH rows, ROWS_MOST columns], is packed into strips [k][MOST] and one of b into panels [k][PANEL]; then
  * the same tiles run. Tiles at the edge are made in full beside c, and what is inside is added. */
 enum { SQUARE_COLUMNS = SQUARE * VLEN < PANEL ? PANEL : SQUARE * VLEN };
 
-static inline long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 long NAME(gemm_tn_scratch)(long m, long n, long rows)
 {
-    return DEPTH * (up(least(m, ROWS_AT_ONCE), MOST) + up(least(n, COLUMNS_AT_ONCE), SQUARE_COLUMNS));
+    return DEPTH * (up(least(m, ROWS_MOST), MOST) + up(least(n, COLUMNS_MOST), SQUARE_COLUMNS));
 }
 
 /* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each, the missing columns zero. Eight rows at a time:
@@ -229,16 +261,16 @@ void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const voi
                    void *scratch)
 {
     real *pa = scratch;
-    real *pb = pa + DEPTH * up(least(m, ROWS_AT_ONCE), MOST);
+    real *pb = pa + DEPTH * up(least(m, ROWS_MOST), MOST);
     for (long l = 0; l < rows; l += DEPTH) {
         long k = least(rows - l, DEPTH);
-        for (long j = 0; j < n; j += COLUMNS_AT_ONCE) {
-            long columns = least(n - j, COLUMNS_AT_ONCE);
+        for (long j = 0; j < n; j += COLUMNS_MOST) {
+            long columns = least(n - j, COLUMNS_MOST);
             pack_groups(k, columns, (const real *)b + l * ldb + j, ldb, PANEL, pb);
             for (long group = up(columns, PANEL); group < up(columns, SQUARE_COLUMNS); group += PANEL)
                 memset(pb + group * k, 0, (size_t)(PANEL * k) * sizeof(real));
-            for (long i = 0; i < m; i += ROWS_AT_ONCE) {
-                long strip = least(m - i, ROWS_AT_ONCE);
+            for (long i = 0; i < m; i += ROWS_MOST) {
+                long strip = least(m - i, ROWS_MOST);
                 pack_groups(k, strip, (const real *)a + l * lda + i, lda, MOST, pa);
                 strips_times_groups(strip, columns, k, pa, pb, (real *)c + i * ldc + j, ldc);
             }
