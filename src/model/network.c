@@ -212,6 +212,8 @@ static int make_layers(struct network *net, bptt_error *error)
         int status = layer_new(&net->layer[l], model->cell, model->size[l], net->config.batch, net->kernels, model->slot[l], error);
         if (status)
             return status;
+        if (net->config.interpret)
+            layer_interpret(&net->layer[l]);
     }
     return BPTT_OK;
 }
@@ -220,7 +222,7 @@ int network_new(struct network *net, const bptt_model *model, const struct netwo
 {
     enum isa isa;
     *net = (struct network){.model = model, .config = *config};
-    int status = isa_choose(&isa, error);
+    int status = config->isa ? (isa = *config->isa, BPTT_OK) : isa_choose(&isa, error);
     if (status)
         return status;
     net->kernels = kernels_get(isa, config->precision);

@@ -24,6 +24,8 @@ struct network_config {
     int input_gradient;                    /* dL/dx is wanted */
     double dropout, dropout_state;
     uint64_t seed;                         /* of the masks */
+    const enum isa *isa;                   /* NULL: isa_choose decides */
+    int interpret;                         /* 1: the interpreter even where there is code (to hold one against the other) */
 };
 
 /* One window. Pointers to what is not there are NULL. */

@@ -269,6 +269,12 @@ static void choose_code(struct layer *layer)
     layer->back.code = code ? code->stage + layer->cell->run.stages : NULL;
 }
 
+void layer_interpret(struct layer *layer)
+{
+    layer->code_isa = NULL;
+    layer->run.code = layer->back.code = NULL;
+}
+
 static int allocate_pointers(struct layer *layer)
 {
     size_t bytes = ((size_t)layer->cell->states + 1) * sizeof(void *);

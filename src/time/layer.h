@@ -91,6 +91,7 @@ struct block_io {
 int layer_new(struct layer *layer, const bptt_cell *cell, const long *size, long batch, const struct kernels *kernels,
               const struct slot *slot, bptt_error *error);
 void layer_free(struct layer *layer);
+void layer_interpret(struct layer *layer);                 /* from now on without generated code */
 
 /* Elements of each kind of memory. */
 long layer_tape_width(const struct layer *layer);
