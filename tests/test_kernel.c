@@ -113,7 +113,9 @@ static void check_gemm(long m, long n, long k, int accumulate, int transposed)
             }
             if (j < n)
                 expect(get(c, i * ldc + j), sum, (double)(k + 2) * unit * size, "c", i, j);
-            else if (j >= padded(n))
+            else if (j < padded(n))
+                expect(get(c, i * ldc + j), accumulate ? get(before, i * ldc + j) : 0, 0, "padding of c", i, j);
+            else
                 expect(get(c, i * ldc + j), get(before, i * ldc + j), 0, "beyond c", i, j);
         }
     free(a);
@@ -534,9 +536,9 @@ static void apply(enum rule rule, long n, void *w, void *g, void *m, void *v)
     if (rule == MOMENTUM)
         table->sgd(n, w, g, m, 0.5, 0.1, 0.9, 0.01);
     if (rule == RMSPROP)
-        table->rmsprop(n, w, g, v, 0.5, 0.1, 0.99, 1e-8, 0.01);
+        table->rmsprop(n, w, g, v, 0.5, 0.1, 0.99, 0.125, 0.01);
     if (rule == ADAM || rule == ADAMW)
-        table->adam(n, w, g, m, v, 0.5, 0.1, 0.9, 0.999, 0.19, 0.002, 1e-8, 0.01, rule == ADAMW);
+        table->adam(n, w, g, m, v, 0.5, 0.1, 0.9, 0.999, 0.19, 0.002, 0.125, 0.01, rule == ADAMW);
 }
 
 /* The rules of the papers as PyTorch has them, one number at a time. */
@@ -557,12 +559,12 @@ static void follow(enum rule rule, double *w, double g, double *m, double *v)
         break;
     case RMSPROP:
         *v = 0.99 * *v + 0.01 * g * g;
-        *w -= 0.1 * g / (sqrt(*v) + 1e-8);
+        *w -= 0.1 * g / (sqrt(*v) + 0.125);
         break;
     default:
         *m = 0.9 * *m + 0.1 * g;
         *v = 0.999 * *v + 0.001 * g * g;
-        *w -= 0.1 / 0.19 * *m / (sqrt(*v / 0.002) + 1e-8);
+        *w -= 0.1 / 0.19 * *m / (sqrt(*v / 0.002) + 0.125);
     }
 }
 

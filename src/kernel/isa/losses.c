@@ -1,12 +1,12 @@
 /* losses.c - the losses and their gradients, a row at a time. Losses and normalisers are summed in double precision. */
 #include "isa.h"
 
-/* The largest lane, or NaN. */
+/* The largest lane. A NaN may be passed over: its own exponential will be NaN, and so the sum. */
 static real largest(vec a)
 {
     real top = a[0];
     for (int i = 1; i < VLEN; i++)
-        top = a[i] > top || a[i] != a[i] ? a[i] : top;
+        top = a[i] > top ? a[i] : top;
     return top;
 }
 
