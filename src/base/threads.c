@@ -1,5 +1,5 @@
-/* threads.c - the pool. A run is announced by counting `generation` up; workers watch it for a few microseconds, because in
- * a time loop the next run follows at once, and then sleep. The caller waits for `pending` in the same way.
+/* threads.c - the pool. A run is announced by counting `generation` up; workers watch it for a while, because in a time loop
+ * the next run follows at once, and then sleep. The caller waits for `pending` in the same way.
  *
  * Both sleeps use one pattern: the sleeper says that it sleeps and then looks once more (under the lock), the waker changes
  * the value and then looks whether someone sleeps. All four are sequentially consistent, so one of the two sees the other. */
@@ -13,7 +13,9 @@
 
 #include "cpu.h"
 
-enum { MOST_WORKERS = 1024, SPINS = 256, LINE = 64 };
+/* SPINS pauses take some 50 microseconds: more than it takes to wake a thread. With fewer, one late worker would send the
+ * caller to sleep, the late caller the workers, and so on in every run. */
+enum { MOST_WORKERS = 1024, SPINS = 2000, LINE = 64 };
 
 struct worker { struct pool *pool; pthread_t thread; int number; };
 
