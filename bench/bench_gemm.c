@@ -1,6 +1,7 @@
-/* bench_gemm.c - speed of the matrix products on one thread, in every instruction set this machine has, beside the peak: the
- * multiply-adds that registers alone allow, measured here too. The best of many short runs counts, as other programs may be
- * running. A line: kernel, instruction set, m n k, GFLOP/s, share of the peak. Arguments: kernel m n k, to see one shape. */
+/* bench_gemm.c - speed of the matrix products on one thread, in every instruction set this machine has, beside the
+ * peak: the multiply-adds that registers alone allow, measured here too. The best of many short runs counts, as
+ * other programs may be running. A line: kernel, instruction set, m n k, GFLOP/s, share of the peak. Arguments:
+ * kernel m n k, to see one shape. */
 #define _GNU_SOURCE 1
 #include <stdio.h>
 #include <stdlib.h>

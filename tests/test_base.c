@@ -1,4 +1,4 @@
-/* test_base.c - the ground floor: errors, the arena and the plan, text, random numbers, threads, the choice of kernels. */
+/* test_base.c - the ground floor: errors, the arena and the plan, text, random numbers, threads, instruction sets. */
 #define _GNU_SOURCE 1
 #include <math.h>
 #include <stdatomic.h>
@@ -98,7 +98,7 @@ static void test_plan_failure(void)
     struct plan plan = {0};
     bptt_error error = {0};
     plan_add(&plan, PLAN_DATA, SIZE_MAX / 2, 4);
-    tap_ok(plan.failed && plan_allocate(&plan, &error) == BPTT_ERROR_MEMORY, "plan: an overflow is found when allocating");
+    tap_ok(plan.failed && plan_allocate(&plan, &error) == BPTT_ERROR_MEMORY, "plan: an overflow is found");
     plan_free(&plan);
     error = (bptt_error){0};
     plan_add(&plan, PLAN_DATA, (size_t)1 << 62, 1);
@@ -140,11 +140,12 @@ static void test_distance(void)
 {
     static const struct { const char *a, *b; int distance; } rows[] = {
         {"", "", 0}, {"gru", "gru", 0}, {"", "abc", 3}, {"abc", "", 3}, {"lstm", "lsmt", 1}, {"hidden", "hiden", 1},
-        {"hiden", "hidden", 1}, {"kitten", "sitting", 3}, {"ab", "ba", 1}, {"sigmiod", "sigmoid", 1}, {"abcd", "badc", 2},
+        {"hiden", "hidden", 1}, {"kitten", "sitting", 3}, {"ab", "ba", 1},
+        {"sigmiod", "sigmoid", 1}, {"abcd", "badc", 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        tap_ok(text_distance(rows[i].a, rows[i].b) == rows[i].distance, "distance of \"%s\" and \"%s\" is %d", rows[i].a,
-               rows[i].b, rows[i].distance);
+        tap_ok(text_distance(rows[i].a, rows[i].b) == rows[i].distance, "distance of \"%s\" and \"%s\" is %d",
+               rows[i].a, rows[i].b, rows[i].distance);
     char word[200];
     memset(word, 'w', sizeof word - 1);
     word[sizeof word - 1] = '\0';
@@ -156,7 +157,8 @@ static void test_philox(void)
 {
     static const struct { struct random_stream stream; uint64_t index; uint32_t want[4]; } rows[] = {
         {{{0, 0}, 0, 0}, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-        {{{0xffffffff, 0xffffffff}, 0xffffffff, 0xffffffff}, UINT64_MAX, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{{0xffffffff, 0xffffffff}, 0xffffffff, 0xffffffff}, UINT64_MAX,
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
         {{{0xa4093822, 0x299f31d0}, 0x13198a2e, 0x03707344}, 0x85a308d3243f6a88,
          {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
@@ -166,8 +168,8 @@ static void test_philox(void)
         tap_ok(memcmp(got, rows[i].want, sizeof got) == 0, "Philox 4x32-10, known answer %d", (int)i + 1);
     }
     struct random_stream stream = random_open(0x1122334455667788, RANDOM_CHECK, 9);
-    tap_ok(stream.key[0] == 0x55667788 && stream.key[1] == 0x11223344 && stream.purpose == RANDOM_CHECK && stream.layer == 9,
-           "a stream keeps its seed, purpose and layer");
+    tap_ok(stream.key[0] == 0x55667788 && stream.key[1] == 0x11223344 && stream.purpose == RANDOM_CHECK &&
+           stream.layer == 9, "a stream keeps its seed, purpose and layer");
 }
 
 /* Over 10^5 draws a mean's standard error is sigma / 316; the tolerances below are at least five of them. The draws are
@@ -266,7 +268,7 @@ static void test_isa(void)
         setenv("BPTT_ISA", isa_name[i], 1);
         int status = isa_choose(&isa, &error);
         int good = isa_available((enum isa)i) ? status == BPTT_OK && isa == (enum isa)i
-                                              : status == BPTT_ERROR_ARGUMENT && strstr(error.text, isa_name[i]) != NULL;
+                                              : status == BPTT_ERROR_ARGUMENT && strstr(error.text, isa_name[i]);
         tap_ok(good, "BPTT_ISA=%s", isa_name[i]);
     }
     bptt_error error = {0};

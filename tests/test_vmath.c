@@ -1,5 +1,6 @@
-/* test_vmath.c - the vector functions of kernel/vmath.h against libm in double precision, over all magnitudes. This program
- * has the compiler's plain instruction set; test_vmath_native.c is the same text with all that this machine has. */
+/* test_vmath.c - the vector functions of kernel/vmath.h against libm in double precision, over all magnitudes. This
+ * program has the compiler's plain instruction set; test_vmath_native.c is the same text with all that this machine
+ * has. */
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
@@ -30,8 +31,8 @@ static double ref_square(double x) { return x * x; }
 static double ref_relu(double x) { return x > 0 ? x : x == x ? 0 : x; }
 static double ref_sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 
-/* The limits are those of the comment in vmath.h, where they come from the same sweep with every 61st number, and half a
- * unit for those that only round. */
+/* The limits are those of the comment in vmath.h, where they come from the same sweep with every 61st number, and
+ * half a unit for those that only round. */
 static const struct row { const char *name; unary *fn; double (*reference)(double); double limit; } rows[] = {
     {"exp", fn_exp, exp, 1.7},          {"log", fn_log, log, 0.9},    {"tanh", fn_tanh, tanh, 2.6},
     {"sigmoid", fn_sigmoid, ref_sigmoid, 2.4}, {"softplus", fn_softplus, ref_softplus, 1.8},
@@ -68,13 +69,14 @@ static void try(const struct row *row, const float *x)
     }
 }
 
-/* Every stride-th of all floats, neighbours in a vector far apart, and lane by lane the special ones among ordinary ones. */
+/* Every stride-th of all floats, and in each lane the special ones among ordinary ones. */
 static void sweep(const struct row *row, uint32_t stride)
 {
-    static const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, FLT_MIN, -FLT_MIN, 0x1p-149f,
-                                    -0x1p-149f, 1, -1, 88.722839f, 88.72284f, -87.33655f, -103.97208f, -103.9721f, 0.5f,
-                                    -0.5f, 1.5707964f, 3.1415927f, 1e6f, 1048576.0f, 1048577.0f, 0.41421357f, 0.70710677f,
-                                    0.7071068f, 1.4142135f, 9.0f, -9.0109f, 10.0f, -16.6f, -17.4f};
+    static const float special[] = {
+        0.0f, -0.0f, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, FLT_MIN, -FLT_MIN, 0x1p-149f, -0x1p-149f, 1, -1,
+        88.722839f, 88.72284f, -87.33655f, -103.97208f, -103.9721f, 0.5f, -0.5f, 1.5707964f, 3.1415927f, 1e6f,
+        1048576.0f, 1048577.0f, 0.41421357f, 0.70710677f, 0.7071068f, 1.4142135f, 9.0f, -9.0109f, 10.0f, -16.6f, -17.4f,
+    };
     float x[VLEN];
     for (uint64_t bits = 0; bits < (uint64_t)1 << 32;) {
         for (int i = 0; i < VLEN; i++, bits += stride) {

@@ -1,5 +1,5 @@
-/* arena.c - the growing arena is a chain of zeroed blocks, the newest first. The plan is one anonymous mapping: zeroed by
- * the kernel, and a page costs memory only once it is touched. */
+/* arena.c - the growing arena is a chain of zeroed blocks, the newest first. The plan is one anonymous mapping:
+ * zeroed by the kernel, and a page costs memory only once it is touched. */
 #define _GNU_SOURCE 1
 #include "arena.h"
 
@@ -122,8 +122,8 @@ static size_t mapped(const struct plan *plan)
 int plan_allocate(struct plan *plan, bptt_error *error)
 {
     if (plan->failed)
-        return fail(error, BPTT_ERROR_MEMORY, "out of memory: the sizes asked for do not fit into this machine's memory "
-                    "(more than %zu bytes); use a smaller model, batch or length", plan->total);
+        return fail(error, BPTT_ERROR_MEMORY, "out of memory: the sizes asked for do not fit into this machine's "
+                    "memory (more than %zu bytes); use a smaller model, batch or length", plan->total);
     void *base = mmap(NULL, mapped(plan), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
         return fail_memory(error, plan->total);

@@ -1,5 +1,6 @@
-/* random.c - Philox 4x32 with 10 rounds: a bijection of a 128-bit counter under a 64-bit key. The seed is the key; the
- * counter holds the index, the purpose and the layer, so streams of different purposes or layers never share a block. */
+/* random.c - Philox 4x32 with 10 rounds: a bijection of a 128-bit counter under a 64-bit key. The seed is the key;
+ * the counter holds the index, the purpose and the layer, so streams of different purposes or layers never share a
+ * block. */
 #include "random.h"
 
 #include <math.h>

@@ -1,8 +1,9 @@
-/* threads.c - the pool. A run is announced by counting `generation` up; workers watch it for a while, because in a time loop
- * the next run follows at once, and then sleep. The caller waits for `pending` in the same way.
+/* threads.c - the pool. A run is announced by counting `generation` up; workers watch it for a while, because in a time
+ * loop the next run follows at once, and then sleep. The caller waits for `pending` in the same way.
  *
- * Both sleeps use one pattern: the sleeper says that it sleeps and then looks once more (under the lock), the waker changes
- * the value and then looks whether someone sleeps. All four are sequentially consistent, so one of the two sees the other. */
+ * Both sleeps use one pattern: the sleeper says that it sleeps and then looks once more (under the lock), the waker
+ * changes the value and then looks whether someone sleeps. All four are sequentially consistent, so one of the two
+ * sees the other. */
 #define _GNU_SOURCE 1
 #include "threads.h"
 
@@ -13,15 +14,15 @@
 
 #include "cpu.h"
 
-/* SPINS pauses take some 50 microseconds: more than it takes to wake a thread. With fewer, one late worker would send the
- * caller to sleep, the late caller the workers, and so on in every run. */
+/* SPINS pauses take some 50 microseconds: more than it takes to wake a thread. With fewer, one late worker would
+ * send the caller to sleep, the late caller the workers, and so on in every run. */
 enum { MOST_WORKERS = 1024, SPINS = 2000, LINE = 64 };
 
 struct worker { struct pool *pool; pthread_t thread; int number; };
 
 struct pool {
     int workers;
-    int spins;                               /* 0 where the workers outnumber the processors: spinning would only delay */
+    int spins;                               /* 0 where workers outnumber processors: it would only delay */
     int started;
     struct worker *worker;
     pthread_mutex_t lock;
@@ -120,8 +121,8 @@ static int start(struct pool *pool, bptt_error *error)
         worker->number = pool->started + 1;
         int status = pthread_create(&worker->thread, NULL, work, worker);
         if (status != 0)
-            return fail(error, BPTT_ERROR_MEMORY, "cannot start thread %d of %d: %s; use fewer threads", pool->started + 2,
-                        pool->workers, strerror(status));
+            return fail(error, BPTT_ERROR_MEMORY, "cannot start thread %d of %d: %s; use fewer threads",
+                        pool->started + 2, pool->workers, strerror(status));
         pool->started++;
     }
     return BPTT_OK;
@@ -131,8 +132,8 @@ int pool_new(int workers, struct pool **pool, bptt_error *error)
 {
     *pool = NULL;
     if (workers < 0 || workers > MOST_WORKERS)
-        return fail(error, BPTT_ERROR_ARGUMENT, "%d threads: the number must be from 0 (as many as the machine has) to %d",
-                    workers, MOST_WORKERS);
+        return fail(error, BPTT_ERROR_ARGUMENT, "%d threads: the number must be from 0 (as many as the machine has) "
+                    "to %d", workers, MOST_WORKERS);
     int processors = cpu_count();
     if (workers == 0)
         workers = processors < MOST_WORKERS ? processors : MOST_WORKERS;

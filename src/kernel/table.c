@@ -1,4 +1,4 @@
-/* table.c - finds the table of kernels. Double precision is for proofs, not for speed: there is only the generic one. */
+/* table.c - finds the table of kernels. Double precision is for proofs, not for speed: only the generic one exists. */
 #include "kernel.h"
 
 extern const struct kernels kernels_generic_32;

@@ -1,14 +1,14 @@
-/* vmath.h - vectors of numbers and the functions of the cell language on them. Self-contained: its text also goes in front of
- * the code that is generated for a user's own cell.
+/* vmath.h - vectors of numbers and the functions of the cell language on them. Self-contained: its text also goes in
+ * front of the code that is generated for a user's own cell.
  *
- * KERNEL_BITS (32 or 64) chooses the number, the compiler's flags choose the width. In single precision every function is a
- * polynomial without branches or tables, the worst error below in units in the last place (ulp), found by
+ * KERNEL_BITS (32 or 64) chooses the number, the compiler's flags choose the width. In single precision every function
+ * is a polynomial without branches or tables, the worst error below in units in the last place (ulp), found by
  * tests/test_vmath.c against double precision over all magnitudes; in double precision it is libm, lane by lane.
  *
  *     exp 1.7   log 0.9   sigmoid 2.4   tanh 2.6   softplus 1.8   sin, cos 0.6   sqrt and / rounded once
  *
- * NaN comes out wherever NaN goes in (but v_less and v_step, which are comparisons, give 0), results too small to be normal
- * are right to the last place too, exp(-inf) is 0 and log(0) is -inf. */
+ * NaN comes out wherever NaN goes in (but v_less and v_step, which are comparisons, give 0), results too small to be
+ * normal are right to the last place too, exp(-inf) is 0 and log(0) is -inf. */
 #ifndef BPTT_KERNEL_VMATH_H
 #define BPTT_KERNEL_VMATH_H
 
@@ -129,9 +129,10 @@ static inline vec v_sqrt(vec a)
     return v_load(lanes);
 }
 
-/* exp(x) = 4^m exp(r), |r| <= ln 2: with an even power of two the scaling is two equal multiplications, which reach both
- * infinity and the smallest numbers without a case of their own. x * log2(e) / 2 is rounded to m by adding 1.5 * 2^23, which
- * leaves m in the low bits. Beyond the limits of the first two lines the result is infinite or zero anyway. */
+/* exp(x) = 4^m exp(r), |r| <= ln 2: with an even power of two the scaling is two equal multiplications, which reach
+ * both infinity and the smallest numbers without a case of their own. x * log2(e) / 2 is rounded to m by adding
+ * 1.5 * 2^23, which leaves m in the low bits. Beyond the limits of the first two lines the result is infinite or zero
+ * anyway. */
 static inline vec v_exp(vec x)
 {
     x = v_select(x > v_splat(89.0f), v_splat(89.0f), x);
@@ -233,8 +234,8 @@ static inline vec v_softplus(vec x)
     return v_relu(x) + log;
 }
 
-/* One lane of sin (quarters = 0) or cos (1) for |x| <= 2^20. The multiple of pi/2 is taken off in double precision: the upper
- * part of pi/2 has 33 bits, so its product with the multiple is exact. */
+/* One lane of sin (quarters = 0) or cos (1) for |x| <= 2^20. The multiple of pi/2 is taken off in double precision:
+ * the upper part of pi/2 has 33 bits, so its product with the multiple is exact. */
 static inline float v_circle(float x, int64_t quarters)
 {
     double t = x * 0.63661977236758134308 + 0x1.8p52;

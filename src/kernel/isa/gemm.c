@@ -1,11 +1,11 @@
-/* gemm.c - matrix products. All arithmetic is in tile(): a few rows times a few vectors of columns, summed in registers over
- * at most DEPTH steps, one step after the other. The loops around it only choose the order of tiles, so that what is used
- * again is still in a cache:
+/* gemm.c - matrix products. All arithmetic is in tile(): a few rows times a few vectors of columns, summed in registers
+ * over at most DEPTH steps, one step after the other. The loops around it only choose the order of tiles, so that what
+ * is used again is still in a cache:
  *
  *     for some rows of A                       (stay in the second-level cache)
  *       for a panel of B, or a few             (streams by, once for these rows)
- *         for DEPTH steps of k                 (this part of the panel stays in the first-level cache; always at multiples
- *           for strips of a few rows -> tile    of DEPTH, so that sums do not depend on tiles)
+ *         for DEPTH steps of k                 (this part of the panel stays in the first-level cache; blocks begin at
+ *           for strips of a few rows -> tile    multiples of DEPTH always, so that sums do not depend on tiles)
  */
 #include "isa.h"
 
@@ -18,8 +18,8 @@ enum {
     COLUMNS_MOST = 1024,
 };
 
-/* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an element
- * of A, and there should be at least 8, as a multiply-add takes 4 cycles and two can start in each. */
+/* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an
+ * element of A, and there should be at least 8, as a multiply-add takes 4 cycles and two can start in each. */
 #if defined(__AVX512F__)
 enum { MOST = 12, NARROW = 1, SQUARE = 2 };
 #elif defined(__AVX__)
@@ -34,12 +34,14 @@ enum { MOST = 4, NARROW = 2, SQUARE = 2 };
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-typedef void tile_fn(long k, const real *a, long lda, const real *b, long panel_step, real *c, long ldc, int accumulate);
+typedef void tile_fn(long k, const real *a, long lda, const real *b, long panel_step, real *c, long ldc,
+                     int accumulate);
 
-/* c[rows, vecs] (+)= A B over k steps. A[r][i] is a[r * a_row + i * a_step]; vector v of B's row i lies in the panel that
- * holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. */
-static inline __attribute__((always_inline)) void tile(int rows, int vecs, long k, const real *a, long a_row, long a_step,
-                                                       const real *b, long panel_step, real *c, long ldc, int accumulate)
+/* c[rows, vecs] (+)= A B over k steps. A[r][i] is a[r * a_row + i * a_step]; vector v of B's row i lies in the panel
+ * that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. */
+static inline __attribute__((always_inline)) void tile(int rows, int vecs, long k, const real *a, long a_row,
+                                                       long a_step, const real *b, long panel_step, real *c, long ldc,
+                                                       int accumulate)
 {
     vec sum[MOST][8];
     UNROLL
@@ -69,14 +71,14 @@ static inline __attribute__((always_inline)) void tile(int rows, int vecs, long 
         }
 }
 
-#define TILE(rows, vecs)                                                                                               \
-    static void tile_##rows##_##vecs(long k, const real *a, long lda, const real *b, long panel_step, real *c, long ldc, \
-                                     int accumulate)                                                                   \
-    {                                                                                                                  \
-        tile(rows, vecs, k, a, lda, 1, b, panel_step, c, ldc, accumulate);                                             \
+#define TILE(rows, vecs)                                                                                              \
+    static void tile_##rows##_##vecs(long k, const real *a, long lda, const real *b, long panel_step, real *c,        \
+                                     long ldc, int accumulate)                                                        \
+    {                                                                                                                 \
+        tile(rows, vecs, k, a, lda, 1, b, panel_step, c, ldc, accumulate);                                            \
     }
 
-/* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left over. */
+/* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left. */
 struct tiles { int vecs; tile_fn *wide, *narrow; };
 
 #if defined(__AVX512F__)
@@ -125,7 +127,16 @@ void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, voi
     }
 }
 
-struct product { long n, k; const real *a; long lda; const real *b; long panel_step; real *c; long ldc; int accumulate; };
+struct product {
+    long n, k;
+    const real *a;
+    long lda;
+    const real *b;
+    long panel_step;
+    real *c;
+    long ldc;
+    int accumulate;
+};
 
 /* `strips` strips of `rows` rows each, over all columns. */
 static void strips_times_panels(const struct product *p, long strips, int rows)
@@ -199,8 +210,8 @@ void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *pac
 
 /* ---- c += a^T b ---- */
 
-/* A block of a, [DEPTH rows, ROWS_MOST columns], is packed into strips [k][MOST] and one of b into panels [k][PANEL]; then
- * the same tiles run. Tiles at the edge are made in full beside c, and what is inside is added. */
+/* A block of a, [DEPTH rows, ROWS_MOST columns], is packed into strips [k][MOST] and one of b into panels
+ * [k][PANEL]; then the same tiles run. Tiles at the edge are made in full beside c, and what is inside is added. */
 enum { SQUARE_COLUMNS = SQUARE * VLEN < PANEL ? PANEL : SQUARE * VLEN };
 
 long NAME(gemm_tn_scratch)(long m, long n, long rows)
@@ -208,9 +219,10 @@ long NAME(gemm_tn_scratch)(long m, long n, long rows)
     return DEPTH * (up(least(m, ROWS_MOST), MOST) + up(least(n, COLUMNS_MOST), SQUARE_COLUMNS));
 }
 
-/* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each, the missing columns zero. Eight rows at a time:
- * a row at a time would write to too many places, a group at a time would read them. */
-static inline __attribute__((always_inline)) void pack_groups(long k, long n, const real *from, long ld, long width, real *to)
+/* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each, the missing columns zero. Eight rows
+ * at a time: a row at a time would write to too many places, a group at a time would read them. */
+static inline __attribute__((always_inline)) void pack_groups(long k, long n, const real *from, long ld, long width,
+                                                              real *to)
 {
     for (long i0 = 0; i0 < k; i0 += 8) {
         long i1 = least(i0 + 8, k);

@@ -28,7 +28,8 @@ static double exponentials(long n, real *x, real *top)
     return sum_wide(&sum);
 }
 
-void NAME(softmax_cross_entropy)(long rows, long n, void *o, long ldo, const int32_t *target, double scale, double *loss)
+void NAME(softmax_cross_entropy)(long rows, long n, void *o, long ldo, const int32_t *target, double scale,
+                                 double *loss)
 {
     for (long r = 0; r < rows; r++) {
         real *x = (real *)o + r * ldo;
@@ -43,7 +44,8 @@ void NAME(softmax_cross_entropy)(long rows, long n, void *o, long ldo, const int
     }
 }
 
-void NAME(squared_error)(long rows, long n, void *o, long ldo, const void *target, long ldt, double scale, double *loss)
+void NAME(squared_error)(long rows, long n, void *o, long ldo, const void *target, long ldt, double scale,
+                         double *loss)
 {
     real factor = (real)(2 * scale);
     for (long r = 0; r < rows; r++) {

@@ -4,8 +4,8 @@
 enum { ARRAYS = 4 };
 typedef void update_fn(long n, real *const x[ARRAYS], const double *scalars);
 
-/* Runs `update` over n elements of up to ARRAYS arrays. The elements after the last whole vector go through the same code in
- * copies, so that an element's bits do not depend on where it lies. */
+/* Runs `update` over n elements of up to ARRAYS arrays. The elements after the last whole vector go through the same
+ * code in copies, so that an element's bits do not depend on where it lies. */
 static void in_vectors(long n, real *const x[ARRAYS], update_fn *update, const double *scalars)
 {
     long whole = n / VLEN * VLEN;
@@ -87,16 +87,18 @@ static void rmsprop_vectors(long n, real *const x[ARRAYS], const double *s)
     }
 }
 
-void NAME(rmsprop)(long n, void *w, void *g, void *v, double scale, double rate, double alpha, double eps, double decay)
+void NAME(rmsprop)(long n, void *w, void *g, void *v, double scale, double rate, double alpha, double eps,
+                   double decay)
 {
     const double scalars[SCALARS] = {[SCALE] = scale, [RATE] = rate, [DECAY] = decay, [SECOND] = alpha, [EPS] = eps};
     in_vectors(n, (real *const[ARRAYS]){w, g, v}, rmsprop_vectors, scalars);
 }
 
-/* w -= rate / c1 * m / (sqrt(v / c2) + eps) is computed as step * m / (sqrt(v) + sqrt(c2) eps), step = rate sqrt(c2) / c1. */
+/* w -= rate / c1 * m / (sqrt(v / c2) + eps), computed as step * m / (sqrt(v) + sqrt(c2) eps), step = rate sqrt(c2) / c1 */
 static void adam_vectors(long n, real *const x[ARRAYS], const double *s)
 {
-    real scale = (real)s[SCALE], step = (real)s[RATE], decay = (real)s[DECAY], eps = (real)s[EPS], shrink = (real)s[SHRINK];
+    real scale = (real)s[SCALE], step = (real)s[RATE], decay = (real)s[DECAY], eps = (real)s[EPS];
+    real shrink = (real)s[SHRINK];
     real beta1 = (real)s[FIRST], rest1 = (real)(1 - s[FIRST]), beta2 = (real)s[SECOND], rest2 = (real)(1 - s[SECOND]);
     for (long i = 0; i < n; i += VLEN) {
         vec w = v_load(x[0] + i);

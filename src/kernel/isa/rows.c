@@ -1,5 +1,5 @@
-/* rows.c - work on rows that is not a product: sums of columns, gathering, conversion, dropout masks. Rows of activations are
- * done in whole vectors, their padding included; parameters and gradients end where they end. */
+/* rows.c - work on rows that is not a product: sums of columns, gathering, conversion, dropout masks. Rows of
+ * activations are done in whole vectors, their padding included; parameters and gradients end where they end. */
 #include "isa.h"
 
 /* ---- activations with parameters ---- */
@@ -51,7 +51,8 @@ void NAME(gather)(long rows, long n, const int32_t *index, const void *table, lo
         memcpy((real *)out + r * ldo, (const real *)table + index[r] * ldt, (size_t)n * sizeof(real));
 }
 
-void NAME(scatter_add)(long rows, long c0, long c1, const int32_t *index, const void *a, long lda, void *table, long ldt)
+void NAME(scatter_add)(long rows, long c0, long c1, const int32_t *index, const void *a, long lda, void *table,
+                       long ldt)
 {
     for (long r = 0; r < rows; r++) {
         const real *from = (const real *)a + r * lda;
@@ -124,8 +125,8 @@ void NAME(store_rows)(long rows, long n, const void *a, long lda, void *x, int t
 
 /* ---- dropout ---- */
 
-/* Philox 4x32-10, as in base/random.c (Salmon et al. 2011); here again so that it is inlined for each instruction set. The
- * test of dropout_mask holds one against the other. */
+/* Philox 4x32-10, as in base/random.c (Salmon et al. 2011); here again so that it is inlined for each instruction
+ * set. The test of dropout_mask holds one against the other. */
 static inline void philox(uint32_t k0, uint32_t k1, uint32_t counter[4])
 {
     for (int round = 0; round < 10; round++) {
@@ -140,7 +141,8 @@ static inline void philox(uint32_t k0, uint32_t k1, uint32_t counter[4])
     }
 }
 
-void NAME(dropout_mask)(const uint32_t key[4], uint64_t first_index, long rows, long n, double keep, void *out, long ldo)
+void NAME(dropout_mask)(const uint32_t key[4], uint64_t first_index, long rows, long n, double keep, void *out,
+                        long ldo)
 {
     uint64_t below = (uint64_t)ceil(keep * 0x1p32); /* word / 2^32 < keep, in integers */
     real kept = (real)(1 / keep);
