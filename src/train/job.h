@@ -1,0 +1,69 @@
+/* job.h - `bptt train` from inside: one training run on text, its data, its place in time, and what it leaves on disk. */
+#ifndef BPTT_TRAIN_JOB_H
+#define BPTT_TRAIN_JOB_H
+
+#include "../data/batches.h"
+#include "../data/vocabulary.h"
+#include "../file/lock.h"
+#include "../file/metrics.h"
+#include "rate.h"
+#include "trainer.h"
+
+/* What a checkpoint keeps besides tensors: all that the next step depends on. */
+struct progress {
+    int64_t step;                          /* updates done */
+    int64_t total;                         /* the run's length in steps; 0: not known yet (a limit in minutes) */
+    double seconds;                        /* of all sessions together */
+    double average, average_weight;        /* smoothed training loss, and its weight so far */
+    double best, last_valid;               /* validation losses; NaN: none yet */
+    int64_t best_step;
+    int since_best;                        /* validations without progress, for early stopping */
+    int since_decay;                       /* and for the plateau */
+    double scale;                          /* plateau and backtracking */
+    int backtracks;
+};
+
+struct job {
+    bptt_train_config config;
+    bptt_on_event *on_event;
+    void *user;
+    bptt_error *error;
+
+    struct vocabulary vocabulary;
+    int32_t *token;                        /* the text, training part first */
+    int64_t tokens, train_tokens, valid_tokens;
+    uint64_t text_hash;
+    struct batches batches;
+
+    bptt_model *model;
+    bptt_trainer *trainer;
+    int32_t *x, *y;                        /* a window [length, batch] */
+    struct progress progress;
+    struct rate rate;
+
+    char *out, *checkpoint, *metrics_path;
+    struct run_lock lock;
+    struct metrics metrics;
+    int is_locked, has_metrics;
+
+    double started, last_checkpoint;       /* clock */
+    double seconds_before;                 /* of earlier sessions */
+    int stop;                              /* the caller asked */
+    const char *reason;
+};
+
+/* job.c */
+int job_emit(struct job *job, bptt_event event);                       /* fills in step and times; notes a wish to stop */
+void job_note(struct job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
+double job_seconds(const struct job *job);                             /* training time of all sessions */
+
+/* prepare.c: text, vocabulary, model or checkpoint, trainer, files. job_close after it, failed or not. */
+int job_open(struct job *job);
+void job_close(struct job *job);
+
+/* checkpoint.c */
+int checkpoint_save(struct job *job);
+int checkpoint_load(struct job *job);      /* into the model and trainer at hand; its options must be the run's */
+int checkpoint_restore(struct job *job);   /* the same, without comparing: going back within a run */
+
+#endif
