@@ -16,7 +16,7 @@
 struct train_values {
     bptt_train_config config;
     const char *valid;         /* a share or a file: see read_valid */
-    int json, quiet, verbose;
+    int interpret, json, quiet, verbose;
 };
 #define AT(field) offsetof(struct train_values, field)
 
@@ -52,8 +52,8 @@ static const struct option options[] = {
     {"Model", "forget-bias", OPTION_NUMBER, AT(config.forget_bias), "X",
      .help = "added to the start of the forget gate's bias",
      .low = -100, .high = 100},
-    {"Model", "compile", OPTION_FLAG, AT(config.compile),
-     .help = "compile a cell file with the C compiler (else it is interpreted)"},
+    {"Model", "interpret", OPTION_FLAG, AT(interpret),
+     .help = "run a cell file through the interpreter, without the C compiler"},
 
     {"Gradient", "batch", OPTION_COUNT, AT(config.trainer.batch), "N",
      .help = "rows side by side", .low = 1, .high = 65536},
@@ -309,6 +309,7 @@ static int train(const struct command *command, int argc, char **argv)
     if (!parsed.stop && status == STATUS_DONE) {
         values.config.files = (const char *const *)parsed.arguments;
         values.config.file_count = (size_t)parsed.count;
+        values.config.compile = !values.interpret;
         if (!values.config.out) {
             name_model(parsed.arguments[0], out, sizeof out);
             values.config.out = out;

@@ -22,7 +22,7 @@
  *             fprintf(stderr, "%s\n", error.text);
  *             return 1;
  *         }
- *         printf("%.3f nats per character after %lld steps\n", result.train_loss, result.step);
+ *         printf("%.3f nats per character after %lld steps\n", result.train_loss, (long long)result.step);
  *         return 0;
  *     }
  *
@@ -271,7 +271,7 @@ typedef struct bptt_train_config {
     const char *valid_file;                /* or a file of its own; NULL: none */
     /* model */
     const char *cell;                      /* name or file */
-    int compile;                           /* 1: compile a cell file's kernels (bptt_cell_compile); 0: interpret */
+    int compile;                           /* 1: a cell file is compiled, if that works (bptt_cell_compile); 0: interpreted */
     int64_t hidden, layers, embedding;     /* embedding 0: as hidden */
     const char *dims;
     int tied, orthogonal;
