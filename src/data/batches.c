@@ -2,34 +2,39 @@
  * bounds are settled by batches_init, and a window needs no check. */
 #include "batches.h"
 
+#include <stdio.h>
+
 #include "../base/random.h"
+
+/* What would fit: fewer rows, shorter windows, or one row of all there is. */
+static void advise(long long steps, long long rows, long long length, char *advice, size_t size)
+{
+    if (steps < 1)
+        snprintf(advice, size, "there is nothing to predict");
+    else if (rows > 1 && steps >= rows && steps >= length)
+        snprintf(advice, size, "use --batch %lld or --length %lld or less", steps / length, steps / rows);
+    else if (rows > 1 && steps >= length)
+        snprintf(advice, size, "use --batch %lld or less", steps / length);
+    else if (steps >= rows)
+        snprintf(advice, size, "use --length %lld or less", steps / rows);
+    else
+        snprintf(advice, size, "use a smaller --batch and --length, %lld steps in all", steps);
+}
 
 static int fail_short(const struct batches *batches, const char *what, bptt_error *error)
 {
-    long long steps = batches->count > 0 ? (long long)batches->count - 1 : 0;
+    long long count = (long long)batches->count;
     long long rows = batches->random ? 1 : (long long)batches->batch;
     long long length = (long long)batches->length;
-    if (steps < 1)
-        return fail(error, BPTT_ERROR_ARGUMENT, "%s has %lld symbols: nothing to predict; a longer text is needed", what,
-                    (long long)batches->count);
-    if (rows == 1)
-        return fail(error, BPTT_ERROR_ARGUMENT,
-                    "%s has %lld symbols, one window of --length %lld needs %lld: use --length %lld or less, or more text",
-                    what, steps + 1, length, length + 1, steps);
-    if (steps < rows)
-        return fail(error, BPTT_ERROR_ARGUMENT, "%s has %lld symbols, --batch %lld rows of --length %lld need %lld: use "
-                    "a smaller --batch, at most %lld with --length 1, or more text",
-                    what, steps + 1, rows, length, rows * length + 1, steps);
-    if (steps < length)
-        return fail(error, BPTT_ERROR_ARGUMENT, "%s has %lld symbols, --batch %lld rows of --length %lld need %lld: use "
-                    "--length %lld or less, or more text", what, steps + 1, rows, length, rows * length + 1, steps / rows);
-    return fail(error, BPTT_ERROR_ARGUMENT, "%s has %lld symbols, --batch %lld rows of --length %lld need %lld: use "
-                "--batch %lld or --length %lld or less, or more text", what, steps + 1, rows, length, rows * length + 1,
-                steps / length, steps / rows);
+    char advice[128];
+    advise(count - 1, rows, length, advice, sizeof advice);
+    return fail(error, BPTT_ERROR_ARGUMENT,
+                "%s is too short: %lld symbols, where --batch %lld --length %lld needs %lld; %s, or more text", what,
+                count, (long long)batches->batch, length, rows * length + 1, advice);
 }
 
-int batches_init(struct batches *batches, const int32_t *token, int64_t count, int64_t batch, int64_t length, int random,
-                 uint64_t seed, const char *what, bptt_error *error)
+int batches_init(struct batches *batches, const int32_t *token, int64_t count, int64_t batch, int64_t length,
+                 int random, uint64_t seed, const char *what, bptt_error *error)
 {
     if (batch < 1 || batch > INT32_MAX || length < 1 || length > INT32_MAX)
         return fail(error, BPTT_ERROR_ARGUMENT, "--batch %lld, --length %lld: both must be from 1 to %d",
@@ -49,7 +54,8 @@ int64_t batches_per_epoch(const struct batches *batches)
 }
 
 /* Where a row of a window starts. */
-static int64_t window_start(const struct batches *batches, const struct random_stream *stream, int64_t step, int64_t row)
+static int64_t window_start(const struct batches *batches, const struct random_stream *stream, int64_t step,
+                            int64_t row)
 {
     if (!batches->random)
         return row * batches->stretch + step % batches_per_epoch(batches) * batches->length;

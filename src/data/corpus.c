@@ -1,5 +1,5 @@
-/* corpus.c - text files, read whole and joined. Files are read to their end rather than by their size, so pipes serve as
- * well; what is no text is refused here, with its place, so that nothing behind needs to doubt the encoding. */
+/* corpus.c - text files, read whole and joined. Files are read to their end rather than by their size, so pipes serve
+ * as well; what is no text is refused here, with its place, so that nothing behind needs to doubt the encoding. */
 #include "corpus.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ static int fail_line(const char *file, const char *text, size_t offset, const ch
     int line;
     int column;
     utf8_place(text, offset, &line, &column);
-    int status = fail_file(error, BPTT_ERROR_FORMAT, file, "%s 0x%02X at byte %zu (line %d): --symbols bytes reads any file",
+    int status = fail_file(error, BPTT_ERROR_FORMAT, file, "%s 0x%02X at byte %zu (line %d); --symbols bytes reads any file",
                            what, (unsigned char)text[offset], offset, line);
     if (error && error->line == 0) {
         error->line = line;

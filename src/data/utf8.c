@@ -1,5 +1,5 @@
-/* utf8.c - strict UTF-8. The number of bytes follows from the first; what is overlong, a surrogate or too high shows in the
- * code point that comes out. */
+/* utf8.c - strict UTF-8. The number of bytes follows from the first; what is overlong, a surrogate or too high shows in
+ * the code point that comes out. */
 #include "utf8.h"
 
 #include <limits.h>

@@ -7,10 +7,10 @@
 
 enum { UTF8_CODES = 0x110000 };            /* code points are below this */
 
-/* Bytes of the code point at `text` (1..4), which goes to *code; 0 when it is not valid or `left` bytes do not hold it. */
+/* Bytes of the code point at `text` (1..4), which goes to *code; 0 when it is not valid, or cut off by `left`. */
 int utf8_read(const char *text, size_t left, uint32_t *code);
-int utf8_write(uint32_t code, char out[4]);                    /* bytes written */
-size_t utf8_valid(const char *text, size_t length);            /* bytes up to the first fault; `length` if there is none */
+int utf8_write(uint32_t code, char out[4]);            /* bytes written */
+size_t utf8_valid(const char *text, size_t length);    /* bytes up to the first fault; `length` if there is none */
 
 /* Line and column, from 1, of the byte at `offset`; columns count code points (stray bytes as one each). */
 void utf8_place(const char *text, size_t offset, int *line, int *column);
