@@ -1,13 +1,50 @@
 /* array.c - arrays and sets of them, as callers see them: plain memory, one owner, cleared by one function. A cleared or
  * zeroed array may be cleared again. */
+#include "array.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "../../include/bptt.h"
 
 void bptt_free(void *memory)
 {
     free(memory);
+}
+
+size_t array_type_size(int type)
+{
+    return type == BPTT_F64 ? sizeof(double) : type == BPTT_F32 ? sizeof(float) : type == BPTT_I32 ? sizeof(int32_t) : 0;
+}
+
+/* A length of 0 does not excuse the others: [2^40, 2^40, 0] would overflow whoever multiplies from the left. */
+int array_size(int rank, const int64_t *shape, size_t element, size_t *bytes)
+{
+    size_t limit = (size_t)(INT64_MAX / 2), product = element;
+    int is_empty = 0;
+    for (int i = 0; i < rank; i++) {
+        if (shape[i] < 0)
+            return 0;
+        is_empty |= shape[i] == 0;
+        size_t length = shape[i] ? (size_t)shape[i] : 1;
+        if (length > limit / product)
+            return 0;
+        product *= length;
+    }
+    *bytes = is_empty ? 0 : product;
+    return 1;
+}
+
+const char *array_fault(const bptt_array *array, size_t *bytes)
+{
+    size_t element = array_type_size(array->type);
+    if (!element)
+        return "the array's type is none of BPTT_F32, BPTT_F64, BPTT_I32";
+    if (array->rank < 0 || array->rank > ARRAY_RANK)
+        return "the array's rank is not in 0..4";
+    if (!array_size(array->rank, array->shape, element, bytes))
+        return "the array's shape is negative or too large";
+    if (*bytes && !array->data)
+        return "the array has a shape but no data";
+    return NULL;
 }
 
 int64_t bptt_array_length(const bptt_array *array)

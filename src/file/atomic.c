@@ -84,8 +84,10 @@ int atomic_open(struct atomic_file *file, const char *path, bptt_error *error)
     if (exists && access(path, W_OK))
         return give_up(file, "write", error);
     file->target = exists ? realpath(path, NULL) : strdup(path);
-    if (!file->target || create_beside(file) || (exists && fchmod(file->fd, st.st_mode & 07777) && errno != EPERM))
-        return give_up(file, "create", error);
+    if (!file->target || create_beside(file))
+        return give_up(file, errno == ENOENT ? "write, its folder is missing" : "write beside it", error);
+    if (exists && fchmod(file->fd, st.st_mode & 07777) && errno != EPERM)
+        return give_up(file, "keep its permissions", error);
     return BPTT_OK;
 }
 
