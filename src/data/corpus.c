@@ -39,8 +39,9 @@ static int fail_line(const char *file, const char *text, size_t offset, const ch
     int line;
     int column;
     utf8_place(text, offset, &line, &column);
-    int status = fail_file(error, BPTT_ERROR_FORMAT, file, "%s 0x%02X at byte %zu (line %d); --symbols bytes reads any file",
-                           what, (unsigned char)text[offset], offset, line);
+    int status = fail_file(error, BPTT_ERROR_FORMAT, file,
+                           "%s 0x%02X at byte %zu (line %d); --symbols bytes reads any file", what,
+                           (unsigned char)text[offset], offset, line);
     if (error && error->line == 0) {
         error->line = line;
         error->column = column;
