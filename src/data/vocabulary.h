@@ -34,7 +34,7 @@ void vocabulary_free(struct vocabulary *vocabulary);           /* also valid on 
 int vocabulary_encode(const struct vocabulary *vocabulary, const char *text, size_t length,
                       const char *file_for_messages, int32_t **tokens, int64_t *count, bptt_error *error);
 
-/* Makes the vocabulary of these symbols, in this order: what building and reading share. Refuses what would not be one. */
+/* Makes the vocabulary of these symbols, in this order: what building and reading share. Checks each of them. */
 struct symbol { const char *text; size_t length; };
 int vocabulary_fill(struct vocabulary *vocabulary, int kind, const struct symbol *symbols, size_t count,
                     bptt_error *error);

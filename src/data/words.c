@@ -1,5 +1,5 @@
-/* words.c - words and their counts. The table holds numbers of words and is searched slot after slot; it is kept at most
- * half full, so searches stay short. */
+/* words.c - words and their counts. The table holds numbers of words and is searched slot after slot; it is kept at
+ * most half full, so searches stay short. */
 #include "words.h"
 
 #include <stdlib.h>
