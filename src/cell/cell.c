@@ -114,8 +114,11 @@ int bptt_cell_parse(const char *text, const char *file, bptt_cell **out, bptt_er
     int status = start(cell, text, length, file ? file : "cell") ? compile(cell, &own) : fail_memory(&own, length);
     if (status) {
         bptt_cell_free(cell);
-        return fail(error, status, "%s", own.text), error ? (void)(error->line = own.line, error->column = own.column) : (void)0, status;
+        if (error && !error->code)
+            *error = own;
+        return status;
     }
+    cell_find_compiled(cell);
     *out = cell;
     return BPTT_OK;
 }

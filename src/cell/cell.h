@@ -80,6 +80,8 @@ extern const int builtin_cell_count;
 extern const char *const builtin_prelude[];            /* vmath.h and stage.h, as pieces that end with a NULL */
 /* The kernels of the cell for an instruction set and element size, or NULL: then the interpreter runs it. */
 const struct cell_code *cell_code_for(const bptt_cell *cell, const char *isa, int element_size);
+/* Takes kernels that bptt_cell_compile left in the user's cache, if there are any for this cell. */
+void cell_find_compiled(bptt_cell *cell);
 
 /* ---- the interpreter (interpret.c) ---- */
 /* One stage of a program, as generated code would run it. scratch: interpret_scratch() bytes, aligned to 16. */

@@ -74,7 +74,7 @@ static int read_vocabulary(struct vocabulary *vocabulary, const json_t *json, bp
     int kind = kind_of(json);
     if (!json_is_object(json) || !kind)
         return fail(error, BPTT_ERROR_FORMAT, "vocabulary: \"kind\" is not \"chars\", \"bytes\" or \"words\"");
-    if (json_object_size(json) != (kind == BPTT_BYTES ? 1 : 2))
+    if (json_object_size(json) > (size_t)(kind == BPTT_BYTES ? 1 : 2))
         return fail(error, BPTT_ERROR_FORMAT, "vocabulary: has other keys than \"kind\"%s",
                     kind == BPTT_BYTES ? "" : " and \"symbols\"");
     if (kind == BPTT_BYTES)                /* always the same 256; any text with two different bytes makes them */

@@ -87,7 +87,7 @@ static int runs_by_block(const struct layer *layer, const struct product *produc
     return param->blocks > 1 && slot->rows / param->blocks % STAGE_PAD == 0 && slot->columns % STAGE_PAD == 0;
 }
 
-static struct job plain_job(const struct layer *layer, const struct bound *bound, int number, int block)
+static struct matmul plain_job(const struct layer *layer, const struct bound *bound, int number, int block)
 {
     const struct product *product = &bound->program->product[number];
     const struct parameter *param = &layer->cell->param[product->param];
@@ -95,7 +95,7 @@ static struct job plain_job(const struct layer *layer, const struct bound *bound
     int by_block = runs_by_block(layer, product);
     long rows = by_block ? slot->rows / param->blocks : slot->rows;
     long columns = by_block ? slot->columns : slot->columns * param->blocks;
-    struct job job = {.phase = product->phase, .level = product->level, .operand = product->operand, .result = product->result,
+    struct matmul job = {.phase = product->phase, .level = product->level, .operand = product->operand, .result = product->result,
                       .k = product->transposed ? rows : columns, .n = product->transposed ? columns : rows,
                       .accumulate = product->accumulate, .on_state = is_state_product(layer, bound, product),
                       .first_product = number, .product_count = 1, .block = by_block ? block : -1};
@@ -107,7 +107,7 @@ static struct job plain_job(const struct layer *layer, const struct bound *bound
 }
 
 /* Same operand, results side by side: one wider product. */
-static int joins_wide(const struct layer *layer, const struct bound *bound, const struct job *last, const struct job *next)
+static int joins_wide(const struct layer *layer, const struct bound *bound, const struct matmul *last, const struct matmul *next)
 {
     int same = last->phase == next->phase && last->level == next->level && last->operand == next->operand &&
                last->accumulate == next->accumulate && last->on_state == next->on_state && last->k == next->k;
@@ -116,7 +116,7 @@ static int joins_wide(const struct layer *layer, const struct bound *bound, cons
 }
 
 /* Same result, operands side by side, matrices one under the other in memory: one deeper product. */
-static int joins_deep(const struct layer *layer, const struct bound *bound, const struct job *last, const struct job *next)
+static int joins_deep(const struct layer *layer, const struct bound *bound, const struct matmul *last, const struct matmul *next)
 {
     const struct product *a = &bound->program->product[last->first_product], *b = &bound->program->product[next->first_product];
     const struct slot *first = &layer->slot[a->param], *second = &layer->slot[b->param];
@@ -128,15 +128,15 @@ static int joins_deep(const struct layer *layer, const struct bound *bound, cons
            are_adjacent(layer, bound, last->operand, next->operand, last->k);
 }
 
-static int is_deep(const struct layer *layer, const struct bound *bound, const struct job *job)
+static int is_deep(const struct layer *layer, const struct bound *bound, const struct matmul *job)
 {
     const struct product *product = &bound->program->product[job->first_product];
     return job->product_count > 1 && product->transposed && job->k != layer->slot[product->param].rows;
 }
 
-static void add_job(struct layer *layer, struct bound *bound, struct job next)
+static void add_job(struct layer *layer, struct bound *bound, struct matmul next)
 {
-    struct job *last = bound->jobs ? &bound->job[bound->jobs - 1] : NULL;
+    struct matmul *last = bound->jobs ? &bound->job[bound->jobs - 1] : NULL;
     if (last && !is_deep(layer, bound, last) && joins_wide(layer, bound, last, &next)) {
         last->n = padded(last->n) + next.n;
         last->product_count++;
@@ -358,7 +358,7 @@ static void pack_with_zeros(const struct layer *layer, const struct product *pro
     }
 }
 
-static void pack_product(const struct layer *layer, const struct job *job, const struct product *product, long k,
+static void pack_product(const struct layer *layer, const struct matmul *job, const struct product *product, long k,
                          const void *parameters, void *packed)
 {
     const struct slot *slot = &layer->slot[product->param];
@@ -374,7 +374,7 @@ static void pack_product(const struct layer *layer, const struct job *job, const
     layer->kernels->pack(k, n, w, product->transposed ? columns : 1, product->transposed ? 1 : columns, packed);
 }
 
-static void pack_job(const struct layer *layer, const struct bound *bound, const struct job *job, const void *parameters)
+static void pack_job(const struct layer *layer, const struct bound *bound, const struct matmul *job, const void *parameters)
 {
     const struct product *first = &bound->program->product[job->first_product];
     void *packed = shift(layer, layer->packed_base, job->packed);
@@ -482,7 +482,7 @@ struct work {
     long group;                            /* batch rows of one worker in the scan */
 };
 
-static void run_masked(const struct work *w, const struct job *job, struct rows rows, long count, void *result, long stride)
+static void run_masked(const struct work *w, const struct matmul *job, struct rows rows, long count, void *result, long stride)
 {
     const struct layer *layer = w->layer;
     const struct kernels *kernels = layer->kernels;
@@ -497,7 +497,7 @@ static void run_masked(const struct work *w, const struct job *job, struct rows 
     kernels->add(count, job->n, product, width, result, stride);
 }
 
-static void run_job(const struct work *w, const struct job *job, struct rows rows)
+static void run_job(const struct work *w, const struct matmul *job, struct rows rows)
 {
     const struct layer *layer = w->layer;
     const struct block_io *io = w->io;
@@ -513,7 +513,7 @@ static void run_job(const struct work *w, const struct job *job, struct rows row
     }
     if (io->table && kind_of(w->bound, job->operand) == PLACE_INPUT) {
         long column = 0;
-        for (const struct job *j = layer->run.job; j < job; j++)
+        for (const struct matmul *j = layer->run.job; j < job; j++)
             column += kind_of(w->bound, j->operand) == PLACE_INPUT ? padded(j->n) : 0;
         layer->kernels->gather(count, padded(job->n), io->token + rows.step * layer->batch + rows.from,
                                shift_const(layer, io->table, column), io->table_stride, c, result->row_stride);
@@ -714,7 +714,7 @@ static long table_column(const struct layer *layer, int param)
 {
     long column = 0;
     for (int i = 0; i < layer->run.jobs; i++) {
-        const struct job *job = &layer->run.job[i];
+        const struct matmul *job = &layer->run.job[i];
         if (kind_of(&layer->run, job->operand) != PLACE_INPUT)
             continue;
         const struct product *first = &layer->run.program->product[job->first_product];
@@ -731,7 +731,7 @@ void layer_fill_table(struct layer *layer, const void *embedding, long symbols, 
     (void)pool;                            /* a few rows: not worth waking workers for */
     long column = 0, width = layer_table_width(layer);
     for (int i = 0; i < layer->run.jobs; i++) {
-        const struct job *job = &layer->run.job[i];
+        const struct matmul *job = &layer->run.job[i];
         if (kind_of(&layer->run, job->operand) != PLACE_INPUT)
             continue;
         layer->kernels->gemm(symbols, job->n, job->k, embedding, stride, shift(layer, layer->packed_base, job->packed),

@@ -8,7 +8,7 @@
  *     block        [block][B][values of a block]            scratch, of the forward and of the backward program
  *     dstate i     [block + 1][B][width]                    slot t: dL/d(state before step t of the block)
  *
- * Matrices whose products share an operand and stand side by side run as one product (a job). */
+ * Matrices whose products share an operand and stand side by side run as one product (a matmul). */
 #ifndef BPTT_TIME_LAYER_H
 #define BPTT_TIME_LAYER_H
 
@@ -20,7 +20,7 @@
 struct slot { long offset, rows, columns; };               /* elements; columns 1 for a vector; of one block for block-diagonal */
 
 /* A matrix product of a program, sizes resolved. */
-struct job {
+struct matmul {
     enum phase phase;
     int level;
     int operand, operand_column;           /* place, and the first column within it */
@@ -44,7 +44,7 @@ struct placed { long width; long *column; };               /* of one kind of pla
 struct bound {
     const struct program *program;
     struct placed tape, block, step;
-    struct job *job;
+    struct matmul *job;
     int jobs;
     stage_fn *const *code;                 /* its stages, or NULL: interpreted */
     struct stage_value *value;             /* by place, for the block at hand */

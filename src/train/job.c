@@ -233,7 +233,10 @@ static int go_back(struct job *job, const bptt_error *why)
     p->scale = scale;
     p->backtracks = times;
     job_note(job, "%s; back to step %lld, learning rate now %g", why->text, (long long)p->step, job->rate.peak * p->scale);
-    return metrics_close(&job->metrics), metrics_open(&job->metrics, job->metrics_path, p->step, job->error);
+    metrics_close(&job->metrics);
+    status = metrics_open(&job->metrics, job->metrics_path, p->step, job->error);
+    job->has_metrics = !status;
+    return status;
 }
 
 static int one_step(struct job *job, int64_t first_step)

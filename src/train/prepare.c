@@ -173,7 +173,7 @@ static int make_model(struct job *job)
         return status;
     config.cell = cell;
     config.inputs = c->embedding;
-    config.vocabulary = vocabulary_size(&job->vocabulary);
+    config.vocabulary = job->vocabulary.count;
     config.hidden = c->hidden;
     config.layers = c->layers;
     config.tied = c->tied;
@@ -185,8 +185,7 @@ static int make_model(struct job *job)
     bptt_cell_free(cell);
     if (status)
         return status;
-    static const char *const names[] = {"", "chars", "bytes", "words"};
-    snprintf(job->model->symbols, sizeof job->model->symbols, "%s", names[c->symbols]);
+    snprintf(job->model->symbols, sizeof job->model->symbols, "%s", vocabulary_kind_name(c->symbols));
     job->model->vocabulary_json = vocabulary_to_json(&job->vocabulary);
     return job->model->vocabulary_json ? BPTT_OK : fail_memory(job->error, 0);
 }
