@@ -10,15 +10,15 @@
 static void advise(long long steps, long long rows, long long length, char *advice, size_t size)
 {
     if (steps < 1)
-        snprintf(advice, size, "there is nothing to predict");
+        snprintf(advice, size, "nothing to predict, use more text");
     else if (rows > 1 && steps >= rows && steps >= length)
-        snprintf(advice, size, "use --batch %lld or --length %lld or less", steps / length, steps / rows);
+        snprintf(advice, size, "use --batch %lld or --length %lld or less, or more text", steps / length, steps / rows);
     else if (rows > 1 && steps >= length)
-        snprintf(advice, size, "use --batch %lld or less", steps / length);
+        snprintf(advice, size, "use --batch %lld or less, or more text", steps / length);
     else if (steps >= rows)
-        snprintf(advice, size, "use --length %lld or less", steps / rows);
+        snprintf(advice, size, "use --length %lld or less, or more text", steps / rows);
     else
-        snprintf(advice, size, "use a smaller --batch and --length, %lld steps in all", steps);
+        snprintf(advice, size, "use a smaller --batch and --length, %lld steps in all, or more text", steps);
 }
 
 static int fail_short(const struct batches *batches, const char *what, bptt_error *error)
@@ -29,7 +29,7 @@ static int fail_short(const struct batches *batches, const char *what, bptt_erro
     char advice[128];
     advise(count - 1, rows, length, advice, sizeof advice);
     return fail(error, BPTT_ERROR_ARGUMENT,
-                "%s is too short: %lld symbols, where --batch %lld --length %lld needs %lld; %s, or more text", what,
+                "%s is too short: %lld symbols, where --batch %lld --length %lld needs %lld; %s", what,
                 count, (long long)batches->batch, length, rows * length + 1, advice);
 }
 

@@ -85,10 +85,9 @@ static int read_vocabulary(struct vocabulary *vocabulary, const json_t *json, bp
 int vocabulary_from_json(struct vocabulary *vocabulary, const char *json, bptt_error *error)
 {
     *vocabulary = (struct vocabulary){0};
-    json_error_t fault;
-    json_t *value = json_loads(json, JSON_REJECT_DUPLICATES, &fault);
+    json_t *value = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
     if (!value)
-        return fail(error, BPTT_ERROR_FORMAT, "vocabulary: not JSON, at byte %d", fault.position);
+        return fail(error, BPTT_ERROR_FORMAT, "vocabulary: not JSON, or the same key twice");
     int status = read_vocabulary(vocabulary, value, error);
     json_decref(value);
     return status;
