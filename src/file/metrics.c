@@ -16,9 +16,13 @@
 
 /* ---- opening ---- */
 
-static int is_kept(const char *line, size_t length, int64_t keep_until_step)
+/* Out of memory says nothing about a line: *failed, so that none is lost by it. */
+static int is_kept(const char *line, size_t length, int64_t keep_until_step, int *failed)
 {
-    json_t *json = json_loadb(line, length, 0, NULL);
+    json_error_t error;
+    json_t *json = json_loadb(line, length, 0, &error);
+    if (!json && json_error_code(&error) == json_error_out_of_memory)
+        *failed = 1;
     const json_t *step = json_object_get(json, "step");
     int kept = json_is_object(json) && !(json_number_value(step) > (double)keep_until_step);
     json_decref(json);
@@ -30,7 +34,7 @@ static void filter(const char *data, size_t size, int64_t keep_until_step, struc
     for (size_t at = 0; at < size;) {
         const char *end = memchr(data + at, '\n', size - at);
         size_t length = end ? (size_t)(end - data) - at : size - at;
-        if (is_kept(data + at, length, keep_until_step)) {
+        if (is_kept(data + at, length, keep_until_step, &kept->failed)) {
             text_append(kept, data + at, length);
             text_add(kept, "\n");
         }
