@@ -1,4 +1,6 @@
-/* test_data.c - from files to windows: UTF-8, corpora, vocabularies, batches; every way not to be a text. */
+/* test_data.c - from files to windows: UTF-8, corpora, vocabularies, batches; every way not to be a text.
+ * Allocations of the library can be made to fail, one after the other. */
+// link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 #define _GNU_SOURCE 1
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,7 +293,8 @@ static void test_unknown(void)
     unknown(&v, "a\tb", 1, 2,
             "new.txt: unknown character U+0009 at line 1, column 2; the model was trained without it");
     unknown(&v, "a\xF4\x8F\xBF\xBF", 1, 2,
-            "new.txt: unknown character '\xF4\x8F\xBF\xBF' (U+10FFFF) at line 1, column 2; the model was trained without it");
+            "new.txt: unknown character '\xF4\x8F\xBF\xBF' (U+10FFFF) at line 1, column 2; "
+            "the model was trained without it");
     unknown(&v, "a\nb\xFF", 2, 2,
             "new.txt: byte 0xFF, which is not UTF-8, at line 2, column 2; the model was trained without it");
     bptt_error error = {0};
@@ -489,6 +492,95 @@ static void test_speed(void)
     free(text);
 }
 
+/* ---- out of memory ---- */
+
+static int allocations_left = -1;          /* until one fails; -1: none does */
+
+static int may_allocate(void)
+{
+    return allocations_left < 0 || allocations_left-- > 0;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return may_allocate() ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return may_allocate() ? __real_calloc(count, size) : NULL;
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return may_allocate() ? __real_realloc(memory, size) : NULL;
+}
+
+/* The way of a text from file to tokens and to JSON and back; whatever happens, all is freed. */
+static int whole_way(const char *file, int kind, bptt_error *error)
+{
+    struct vocabulary v = {0};
+    struct vocabulary back = {0};
+    char *text = NULL;
+    size_t length;
+    int32_t *token = NULL;
+    int64_t count;
+    int status = corpus_read(&file, 1, kind, &text, &length, error);
+    if (status == BPTT_OK)
+        status = vocabulary_build(&v, kind, text, length, 100000, error);
+    if (status == BPTT_OK)
+        status = vocabulary_encode(&v, text, length, NULL, &token, &count, error);
+    char *json = status == BPTT_OK ? vocabulary_to_json(&v) : NULL;
+    if (status == BPTT_OK)
+        status = vocabulary_from_json(&back, json, error);
+    free(json);
+    free(token);
+    free(text);
+    vocabulary_free(&v);
+    vocabulary_free(&back);
+    return status;
+}
+
+/* One failure is survived: that of making the tokens' memory smaller. */
+static void test_memory(const char *file, int kind)
+{
+    int good = 1;
+    int survived = 0;
+    int ended = 0;
+    int failures = 0;
+    for (; failures < 1000 && !ended; failures++) {
+        bptt_error error = {0};
+        allocations_left = failures;
+        int status = whole_way(file, kind, &error);
+        ended = allocations_left >= 0;     /* none failed */
+        allocations_left = -1;
+        survived += status == BPTT_OK && !ended;
+        good &= status == BPTT_OK || (status == BPTT_ERROR_MEMORY && strncmp(error.text, "out of memory", 13) == 0);
+    }
+    tap_ok(good && ended && survived == 1, "%s: %d allocations, each may fail", vocabulary_kind_name(kind), failures - 1);
+}
+
+static void test_out_of_memory(void)
+{
+    static const char *const names[] = {"words"};
+    struct folder folder = folder_new();
+    size_t used = 0;
+    char text[32768];
+    for (int i = 0; i < 3000; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "word%d ", i);
+    const char *file = put(&folder, "words", text, used);
+    for (int kind = BPTT_CHARS; kind <= BPTT_WORDS; kind++)
+        test_memory(file, kind);
+    folder_remove(&folder, names, 1);
+}
+
 /* ---- batches ---- */
 
 enum { MOST = 4096 };
@@ -618,6 +710,7 @@ int main(void)
     test_bad_json();
     test_too_many();
     test_speed();
+    test_out_of_memory();
     test_streams(101, 1, 10);
     test_streams(100, 3, 7);
     test_streams(4096, 16, 32);
