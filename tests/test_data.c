@@ -564,7 +564,8 @@ static void test_memory(const char *file, int kind)
         survived += status == BPTT_OK && !ended;
         good &= status == BPTT_OK || (status == BPTT_ERROR_MEMORY && strncmp(error.text, "out of memory", 13) == 0);
     }
-    tap_ok(good && ended && survived == 1, "%s: %d allocations, each may fail", vocabulary_kind_name(kind), failures - 1);
+    tap_ok(good && ended && survived == 1, "%s: %d allocations, each may fail", vocabulary_kind_name(kind),
+           failures - 1);
 }
 
 static void test_out_of_memory(void)
