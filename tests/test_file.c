@@ -1,5 +1,6 @@
-/* test_file.c - files from the outside: what is written is read back bit by bit, everything that a damaged or lying file
- * could say is refused with its name in the message, and a write that fails leaves the old file and nothing else. */
+/* test_file.c - files from the outside: what is written is read back bit by bit, everything that a damaged or lying
+ * file could say is refused with its name in the message, and a write that fails leaves the old file and nothing
+ * else. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
@@ -21,7 +22,9 @@
 
 /* ---- a folder of our own; every test names its files within it ---- */
 
-struct place { char folder[200], path[4][256]; };
+struct place {
+    char folder[200], path[4][256];
+};
 
 static char *in(struct place *place, int slot, const char *name)
 {
@@ -75,8 +78,8 @@ static void empty(const char *folder)
 /* An error must have the code, name the file, be one line and hold `part`. */
 static void failed(int status, const bptt_error *error, int code, const char *path, const char *part, const char *what)
 {
-    int pass = status == code && error->code == code && strstr(error->text, path) && strstr(error->text, part)
-            && !strchr(error->text, '\n');
+    int pass = status == code && error->code == code && strstr(error->text, path) && strstr(error->text, part) &&
+               !strchr(error->text, '\n');
     if (!tap_ok(pass, "%s: \"%s\"", what, part))
         tap_note("status %d: %s", status, error->text);
 }
@@ -236,16 +239,16 @@ static void put_tensors(const char *path, const char *header, size_t length, uin
 {
     static const char zeros[256];
     FILE *file = fopen(path, "wb");
-    if (!file || fwrite(&said, 8, 1, file) != 1 || fwrite(header, 1, length, file) != length
-        || fwrite(zeros, 1, data_bytes, file) != data_bytes || fclose(file))
+    if (!file || fwrite(&said, 8, 1, file) != 1 || fwrite(header, 1, length, file) != length ||
+        fwrite(zeros, 1, data_bytes, file) != data_bytes || fclose(file))
         tap_ok(0, "the test can write %s", path);
 }
 
 static int same_array(const bptt_array *a, const bptt_array *b)
 {
     size_t bytes = (size_t)bptt_array_length(b) * array_type_size(b->type);
-    return a && a->type == b->type && a->rank == b->rank && !memcmp(a->shape, b->shape, sizeof a->shape) && a->data
-        && (!bytes || !memcmp(a->data, b->data, bytes));
+    return a && a->type == b->type && a->rank == b->rank && !memcmp(a->shape, b->shape, sizeof a->shape) && a->data &&
+           (!bytes || !memcmp(a->data, b->data, bytes));
 }
 
 static void test_safetensors_round(struct place *place)
@@ -274,19 +277,25 @@ static void test_safetensors_round(struct place *place)
     size_t size = get(path, data, sizeof data);
     memcpy(&length, data, 8);
     tap_ok(length % 8 == 0 && size == 8 + length + 24 + 8 + 12, "the header is padded to 8");
-    tap_ok(!bptt_safetensors_write(path, &set, &error) && !safetensors_load(path, &back, &metadata, &error) && !metadata,
+    tap_ok(!bptt_safetensors_write(path, &set, &error) && !safetensors_load(path, &back, &metadata, &error) &&
+               !metadata,
            "without metadata");
     bptt_arrays_clear(&back);
-    tap_ok(!bptt_safetensors_write(path, &(bptt_arrays){0}, &error) && !bptt_safetensors_read(path, &back, &error)
-               && back.count == 0, "no tensors at all");
+    tap_ok(!bptt_safetensors_write(path, &(bptt_arrays){0}, &error) && !bptt_safetensors_read(path, &back, &error) &&
+               back.count == 0,
+           "no tensors at all");
     bptt_arrays_clear(&back);
     empty(place->folder);
 }
 
-#define T(name, dtype, shape, from, to) \
+#define T(name, dtype, shape, from, to)                                                                                \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #from "," #to "]}"
 
-struct bad_tensors { const char *header; size_t data; const char *part; };
+struct bad_tensors {
+    const char *header;
+    size_t data;
+    const char *part;
+};
 static const struct bad_tensors bad_tensors[] = {
     {"{", 0, "empty"},
     {"{ ", 0, "JSON"},
@@ -331,7 +340,9 @@ static const struct bad_tensors bad_tensors[] = {
     {"{" T("", "F32", "[1]", 0, 4) "}", 4, "empty"},
     {"{" T("\xff", "F32", "[1]", 0, 4) "}", 4, "JSON"},
     {"{" T("0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-           "012345678901", "F32", "[1]", 0, 4) "}", 4, "111"},
+           "012345678901",
+           "F32", "[1]", 0, 4) "}",
+     4, "111"},
     {"{\"__metadata__\":[]}", 0, "metadata"},
     {"{\"__metadata__\":{\"bptt\":{}}}", 0, "metadata"},
     {"{\"__metadata__\":{\"bptt\":\"\\u0000\"}}", 0, "JSON"},
@@ -369,12 +380,14 @@ static void test_safetensors_lies(struct place *place)
     refuse_tensors(path, "100 MB", "a header of more than 100 MB");
     bptt_error error = {0};
     bptt_arrays set;
-    failed(bptt_safetensors_read(place->folder, &set, &error), &error, BPTT_ERROR_FILE, place->folder, "folder", "a folder");
+    failed(bptt_safetensors_read(place->folder, &set, &error), &error, BPTT_ERROR_FILE, place->folder, "folder",
+           "a folder");
     error = (bptt_error){0};
     failed(bptt_safetensors_read(in(place, 0, "no"), &set, &error), &error, BPTT_ERROR_FILE, in(place, 0, "no"),
            "No such file", "no file");
     error = (bptt_error){0};
-    failed(bptt_safetensors_read("/dev/null", &set, &error), &error, BPTT_ERROR_FILE, "/dev/null", "regular", "a device");
+    failed(bptt_safetensors_read("/dev/null", &set, &error), &error, BPTT_ERROR_FILE, "/dev/null", "regular",
+           "a device");
     empty(place->folder);
 }
 
@@ -455,12 +468,20 @@ static void test_safetensors_arguments(struct place *place)
 static void put_npy(const char *path, int version, const char *dictionary, const void *data, size_t bytes)
 {
     size_t length = strlen(dictionary);
-    unsigned char start[12] = {0x93, 'N', 'U', 'M', 'P', 'Y', (unsigned char)version, 0, (unsigned char)(length & 255),
+    unsigned char start[12] = {0x93,
+                               'N',
+                               'U',
+                               'M',
+                               'P',
+                               'Y',
+                               (unsigned char)version,
+                               0,
+                               (unsigned char)(length & 255),
                                (unsigned char)(length >> 8)};
     size_t prefix = version == 1 ? 10 : 12;
     FILE *file = fopen(path, "wb");
-    if (!file || fwrite(start, 1, prefix, file) != prefix || fwrite(dictionary, 1, length, file) != length
-        || fwrite(data, 1, bytes, file) != bytes || fclose(file))
+    if (!file || fwrite(start, 1, prefix, file) != prefix || fwrite(dictionary, 1, length, file) != length ||
+        fwrite(data, 1, bytes, file) != bytes || fclose(file))
         tap_ok(0, "the test can write %s", path);
 }
 
@@ -469,12 +490,13 @@ static void npy_round(struct place *place, const bptt_array *array, const char *
     char *path = in(place, 0, "a.npy"), data[512];
     bptt_error error = {0};
     bptt_array back = {0};
-    tap_ok(!bptt_npy_write(path, array, &error) && !bptt_npy_read(path, &back, &error), "%s: written and read %s", header,
-           error.text);
+    tap_ok(!bptt_npy_write(path, array, &error) && !bptt_npy_read(path, &back, &error), "%s: written and read %s",
+           header, error.text);
     tap_ok(same_array(&back, array) && !back.name[0], "comes back");
     get(path, data, sizeof data);
     size_t length = (unsigned char)data[8] | (size_t)(unsigned char)data[9] << 8;
-    tap_ok(!memcmp(data, "\x93NUMPY\1\0", 8) && (10 + length) % 64 == 0 && data[9 + length] == '\n', "version 1.0, aligned");
+    tap_ok(!memcmp(data, "\x93NUMPY\1\0", 8) && (10 + length) % 64 == 0 && data[9 + length] == '\n',
+           "version 1.0, aligned");
     tap_ok(!strncmp(data + 10, header, strlen(header)), "numpy's own header");
     bptt_array_clear(&back);
 }
@@ -486,7 +508,8 @@ static void test_npy_round(struct place *place)
     int32_t i[3] = {-1, INT32_MIN, INT32_MAX};
     npy_round(place, &(bptt_array){.type = BPTT_F32, .rank = 3, .shape = {1, 2, 3}, .data = f},
               "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2, 3), }");
-    npy_round(place, &(bptt_array){.type = BPTT_F64, .data = &d}, "{'descr': '<f8', 'fortran_order': False, 'shape': (), }");
+    npy_round(place, &(bptt_array){.type = BPTT_F64, .data = &d},
+              "{'descr': '<f8', 'fortran_order': False, 'shape': (), }");
     npy_round(place, &(bptt_array){.type = BPTT_I32, .rank = 1, .shape = {3}, .data = i},
               "{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }");
     npy_round(place, &(bptt_array){.type = BPTT_F32, .rank = 4, .shape = {0, INT32_MAX, 2, 1}},
@@ -504,7 +527,8 @@ static void test_npy_foreign(struct place *place)
     for (int version = 1; version <= 3; version++) {
         put_npy(path, version, "{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }   \n", wide, sizeof wide);
         int status = bptt_npy_read(path, &a, &error);
-        tap_ok(!status && a.type == BPTT_I32 && ((int32_t *)a.data)[0] == INT32_MIN && ((int32_t *)a.data)[2] == INT32_MAX,
+        tap_ok(!status && a.type == BPTT_I32 && ((int32_t *)a.data)[0] == INT32_MIN &&
+                   ((int32_t *)a.data)[2] == INT32_MAX,
                "version %d, i8 narrowed", version);
         bptt_array_clear(&a);
     }
@@ -521,7 +545,11 @@ static void test_npy_foreign(struct place *place)
 
 #define D(descr, order, shape) "{'descr': " descr ", 'fortran_order': " order ", 'shape': " shape ", }\n"
 
-struct bad_npy { const char *dictionary; size_t data; const char *part; };
+struct bad_npy {
+    const char *dictionary;
+    size_t data;
+    const char *part;
+};
 static const struct bad_npy bad_npy[] = {
     {D("'<f4'", "True", "(2, 2)"), 16, "ascontiguousarray"},
     {D("'>f4'", "False", "(2, 2)"), 16, "big-endian"},
@@ -623,7 +651,8 @@ static void test_npy_damage(struct place *place)
     failed(bptt_npy_write(path, &array, &error), &error, BPTT_ERROR_ARGUMENT, path, "rank", "five dimensions");
     array.rank = 1;
     error = (bptt_error){0};
-    failed(bptt_npy_write("/dev/full", &array, &error), &error, BPTT_ERROR_FILE, "/dev/full", "No space", "a full disk");
+    failed(bptt_npy_write("/dev/full", &array, &error), &error, BPTT_ERROR_FILE, "/dev/full", "No space",
+           "a full disk");
     empty(place->folder);
 }
 
@@ -686,7 +715,7 @@ static void test_lock_death(struct place *place)
 /* Many processes take and release: whoever holds the lock finds the counter as the last holder left it. */
 static void test_lock_race(struct place *place)
 {
-    enum { PROCESSES = 4, ROUNDS = 200 };
+    enum { PROCESSES = 4, ROUNDS = 100 };
     char *path = in(place, 0, "m"), *counter = in(place, 1, "counter"), text[32];
     put(counter, "0", 1);
     fflush(stdout);
@@ -738,9 +767,11 @@ static void test_metrics(struct place *place)
     metrics_text(&m, "broken", "\xff");
     tap_ok(!metrics_end(&m, &error), "a line %s", error.text);
     get(path, data, sizeof data);
-    tap_text(data, "{\"step\":10,\"loss\":0.1,\"norm\":null,\"rate\":null,\"tokens\":9223372036854775807,"
-                   "\"reason\":\"\\\"a\\\"\\n\",\"broken\":null}\n", "on disk before it is closed");
-    metrics_begin(&m, 11);                 /* and never ended */
+    tap_text(data,
+             "{\"step\":10,\"loss\":0.1,\"norm\":null,\"rate\":null,\"tokens\":9223372036854775807,"
+             "\"reason\":\"\\\"a\\\"\\n\",\"broken\":null}\n",
+             "on disk before it is closed");
+    metrics_begin(&m, 11); /* and never ended */
     metrics_close(&m);
     metrics_close(&m);
     empty(place->folder);
@@ -751,14 +782,17 @@ static void test_metrics_resume(struct place *place)
     char *path = in(place, 0, "m.jsonl"), data[1024];
     struct metrics m;
     bptt_error error = {0};
-    const char *before = "{\"step\":1,\"loss\":3.0}\n{\"note\":\"no step\"}\n{\"step\":2}\n{\"step\":3}\n{\"step\":2}\n{\"st";
+    const char *before =
+        "{\"step\":1,\"loss\":3.0}\n{\"note\":\"no step\"}\n{\"step\":2}\n{\"step\":3}\n{\"step\":2}\n{\"st";
     put(path, before, strlen(before));
     tap_ok(!metrics_open(&m, path, 2, &error), "resumed at step 2 %s", error.text);
     add_line(&m, 3, 2.5);
     metrics_close(&m);
     get(path, data, sizeof data);
-    tap_text(data, "{\"step\":1,\"loss\":3.0}\n{\"note\":\"no step\"}\n{\"step\":2}\n{\"step\":2}\n{\"step\":3,\"loss\":2.5}\n",
-             "later steps and the broken line are gone");
+    tap_text(
+        data,
+        "{\"step\":1,\"loss\":3.0}\n{\"note\":\"no step\"}\n{\"step\":2}\n{\"step\":2}\n{\"step\":3,\"loss\":2.5}\n",
+        "later steps and the broken line are gone");
     put(path, "{\"step\":1}", 10);
     tap_ok(!metrics_open(&m, path, 1, &error), "a last line without its end");
     add_line(&m, 2, 1);
@@ -768,7 +802,8 @@ static void test_metrics_resume(struct place *place)
     put(path, "\0\n[1]\n\xff\n\n", 9);
     tap_ok(!metrics_open(&m, path, 1000, &error) && get(path, data, sizeof data) == 0, "what is not JSON goes");
     metrics_close(&m);
-    tap_ok(!metrics_open(&m, in(place, 1, "new"), 5, &error) && !access(in(place, 1, "new"), F_OK), "nothing to resume");
+    tap_ok(!metrics_open(&m, in(place, 1, "new"), 5, &error) && !access(in(place, 1, "new"), F_OK),
+           "nothing to resume");
     metrics_close(&m);
     empty(place->folder);
 }

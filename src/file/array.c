@@ -1,5 +1,5 @@
-/* array.c - arrays and sets of them, as callers see them: plain memory, one owner, cleared by one function. A cleared or
- * zeroed array may be cleared again. */
+/* array.c - arrays and sets of them, as callers see them: plain memory, one owner, cleared by one function. A
+ * cleared or zeroed array may be cleared again. */
 #include "array.h"
 
 #include <stdlib.h>
@@ -12,7 +12,9 @@ void bptt_free(void *memory)
 
 size_t array_type_size(int type)
 {
-    return type == BPTT_F64 ? sizeof(double) : type == BPTT_F32 ? sizeof(float) : type == BPTT_I32 ? sizeof(int32_t) : 0;
+    if (type == BPTT_F64)
+        return sizeof(double);
+    return type == BPTT_F32 || type == BPTT_I32 ? 4 : 0;
 }
 
 /* A length of 0 does not excuse the others: [2^40, 2^40, 0] would overflow whoever multiplies from the left. */

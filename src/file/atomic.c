@@ -1,5 +1,5 @@
-/* atomic.c - the new file's permissions are the old one's, or what the umask leaves of 0666; a write-protected target is
- * refused, although renaming over it would succeed, because somebody meant it. */
+/* atomic.c - the new file's permissions are the old one's, or what the umask leaves of 0666; a write-protected
+ * target is refused, although renaming over it would succeed, because somebody meant it. */
 #include "atomic.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #include "input.h"
 
-enum { ATTEMPTS = 1000 };                  /* names tried; those taken were left by processes that died */
+enum { ATTEMPTS = 1000 }; /* names tried; those taken were left by processes that died */
 
 /* Bytes of `path` up to and with its last slash. */
 static size_t folder_length(const char *path)
@@ -58,7 +58,7 @@ static int create_beside(struct atomic_file *file)
     }
     if (file->fd >= 0)
         return 0;
-    free(file->temporary);                 /* not ours: must not be unlinked */
+    free(file->temporary); /* not ours: must not be unlinked */
     file->temporary = NULL;
     return -1;
 }
@@ -104,8 +104,8 @@ int atomic_write(struct atomic_file *file, const void *data, size_t bytes, bptt_
     return BPTT_OK;
 }
 
-/* The rename itself reaches the disk with its folder. A folder that cannot be opened or synced (network file systems) is
- * no error: the file is complete under its name, only a power cut could still undo the rename. */
+/* The rename itself reaches the disk with its folder. A folder that cannot be opened or synced (network file
+ * systems) is no error: the file is complete under its name, only a power cut could still undo the rename. */
 static void sync_folder(const char *path)
 {
     size_t length = folder_length(path);
@@ -130,7 +130,7 @@ int atomic_commit(struct atomic_file *file, bptt_error *error)
         return give_up(file, "write", error);
     if (file->temporary)
         sync_folder(file->target);
-    free(file->temporary);                 /* it is the target now */
+    free(file->temporary); /* it is the target now */
     file->temporary = NULL;
     discard(file);
     return BPTT_OK;

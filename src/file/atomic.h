@@ -1,6 +1,6 @@
-/* atomic.h - a file is either the old one or all of the new one. It is written under another name in the same folder,
- * synced, and renamed over the target; a failure or abort leaves the target as it was and nothing beside it. Devices and
- * pipes (/dev/stdout) cannot be replaced and are written straight through. */
+/* atomic.h - a file is either the old one or all of the new one. It is written under another name in the same
+ * folder, synced, and renamed over the target; a failure or abort leaves the target as it was and nothing beside it.
+ * Devices and pipes (/dev/stdout) cannot be replaced and are written straight through. */
 #ifndef BPTT_FILE_ATOMIC_H
 #define BPTT_FILE_ATOMIC_H
 

@@ -1,4 +1,5 @@
-/* input.c - reading with system calls: nothing is buffered, because headers are short and the rest is read in one piece. */
+/* input.c - reading with system calls: nothing is buffered, because headers are short and the rest is read in one
+ * piece. */
 #include "input.h"
 
 #include <errno.h>
@@ -16,7 +17,8 @@ int fail_system(bptt_error *error, const char *path, const char *action)
 int input_open(struct input *input, const char *path, bptt_error *error)
 {
     *input = (struct input){.path = path};
-    input->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not blocking: a pipe must not hang before it is refused */
+    /* Not blocking: a pipe must not hang before it is refused. */
+    input->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (input->fd < 0 || fstat(input->fd, &st))
         return fail_system(error, path, "open");

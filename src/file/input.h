@@ -1,5 +1,5 @@
-/* input.h - a regular file being read, which knows how many bytes are left, so that whatever a file says of itself can be
- * held against that before memory is taken. */
+/* input.h - a regular file being read, which knows how many bytes are left, so that whatever a file says of itself
+ * can be held against that before memory is taken. */
 #ifndef BPTT_FILE_INPUT_H
 #define BPTT_FILE_INPUT_H
 

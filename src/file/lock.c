@@ -35,8 +35,8 @@ static int busy(const char *path, int fd, bptt_error *error)
 static int is_named(int fd, const char *path)
 {
     struct stat open_one, named;
-    return !fstat(fd, &open_one) && !stat(path, &named) && open_one.st_dev == named.st_dev
-        && open_one.st_ino == named.st_ino;
+    return !fstat(fd, &open_one) && !stat(path, &named) && open_one.st_dev == named.st_dev &&
+           open_one.st_ino == named.st_ino;
 }
 
 /* The number is for people only: if it cannot be written (disk full), the lock holds all the same. */

@@ -1,5 +1,5 @@
-/* lock.h - one writer for a model: a run holds a lock on PATH.lock for as long as it lives. The system drops the lock with
- * the process, so a file left by one that died stands in nobody's way. */
+/* lock.h - one writer for a model: a run holds a lock on PATH.lock for as long as it lives. The system drops the
+ * lock with the process, so a file left by one that died stands in nobody's way. */
 #ifndef BPTT_FILE_LOCK_H
 #define BPTT_FILE_LOCK_H
 

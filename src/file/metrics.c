@@ -46,7 +46,7 @@ static int replace(const char *path, const struct text *text, bptt_error *error)
 {
     struct atomic_file file;
     int status = atomic_open(&file, path, error);
-    if (!status)                           /* a write that fails has cleaned up after itself */
+    if (!status) /* a write that fails has cleaned up after itself */
         status = atomic_write(&file, text->data, text->length, error);
     return status ? status : atomic_commit(&file, error);
 }
@@ -68,7 +68,7 @@ static int take_back(const char *path, int64_t keep_until_step, bptt_error *erro
 {
     struct stat st;
     if (stat(path, &st) || !S_ISREG(st.st_mode))
-        return BPTT_OK;                    /* nothing there, or a pipe, which forgets by itself */
+        return BPTT_OK; /* nothing there, or a pipe, which forgets by itself */
     struct text kept = {0};
     char *data = NULL;
     size_t size = 0;

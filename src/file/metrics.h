@@ -1,4 +1,5 @@
-/* metrics.h - what a run measured, as JSON Lines: one object a line, each with its "step", written when it is complete. */
+/* metrics.h - what a run measured, as JSON Lines: one object a line, each with its "step", written when it is
+ * complete. */
 #ifndef BPTT_FILE_METRICS_H
 #define BPTT_FILE_METRICS_H
 

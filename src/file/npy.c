@@ -1,5 +1,5 @@
-/* npy.c - numpy's file of one array: magic, version, a Python dictionary as text, the elements. The dictionary is parsed
- * for the three keys it must have and nothing else; the elements must fill the file exactly. */
+/* npy.c - numpy's file of one array: magic, version, a Python dictionary as text, the elements. The dictionary is
+ * parsed for the three keys it must have and nothing else; the elements must fill the file exactly. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ enum { SEEN_DESCR = 1, SEEN_ORDER = 2, SEEN_SHAPE = 4, SEEN_ALL = 7 };
 static const char magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
 
 struct header {
-    const char *at;                        /* in text closed by a NUL, which matches nothing */
+    const char *at; /* in text closed by a NUL, which matches nothing */
     char descr[16];
     int is_fortran, rank, seen;
     int64_t shape[ARRAY_RANK];
@@ -75,7 +75,7 @@ static int take_length(struct header *h, int64_t *value)
     for (*value = 0; *h->at >= '0' && *h->at <= '9'; h->at++)
         if (__builtin_mul_overflow(*value, 10, value) || __builtin_add_overflow(*value, *h->at - '0', value))
             return fault(h, "its shape is too large");
-    take(h, 'L');                          /* Python 2 wrote 3L */
+    take(h, 'L'); /* Python 2 wrote 3L */
     return 1;
 }
 
@@ -108,13 +108,21 @@ static int take_descr(struct header *h)
     return take_string(h, h->descr, sizeof h->descr) ? 1 : fault(h, "its type is not a plain one (a structure?)");
 }
 
+static int key_bit(const char *key)
+{
+    if (!strcmp(key, "descr"))
+        return SEEN_DESCR;
+    if (!strcmp(key, "fortran_order"))
+        return SEEN_ORDER;
+    return !strcmp(key, "shape") ? SEEN_SHAPE : 0;
+}
+
 static int take_entry(struct header *h)
 {
     char key[16];
     if (!take_string(h, key, sizeof key) || !take(h, ':'))
         return fault(h, "its header is not the dictionary that it should be");
-    int bit = !strcmp(key, "descr") ? SEEN_DESCR : !strcmp(key, "fortran_order") ? SEEN_ORDER
-            : !strcmp(key, "shape") ? SEEN_SHAPE : 0;
+    int bit = key_bit(key);
     if (!bit || h->seen & bit)
         return fault(h, "its header has an unknown key, or one twice");
     h->seen |= bit;
@@ -171,7 +179,8 @@ static int read_header(struct input *input, struct header *h, bptt_error *error)
     if (memcmp(start, magic, sizeof magic))
         return bad(input, "it does not begin as one", error);
     if (start[6] < 1 || start[6] > 3)
-        return fail_file(error, BPTT_ERROR_FORMAT, input->path, ".npy version %d; bptt reads versions 1 to 3", start[6]);
+        return fail_file(error, BPTT_ERROR_FORMAT, input->path, ".npy version %d; bptt reads versions 1 to 3",
+                         start[6]);
     size_t length = start[8] | (size_t)start[9] << 8;
     if (start[6] > 1) {
         status = input_read(input, start + 10, 2, error);
@@ -184,7 +193,11 @@ static int read_header(struct input *input, struct header *h, bptt_error *error)
     return parse_header(input, length, h, error);
 }
 
-struct conversion { const char *descr; int type; size_t element; };
+struct conversion {
+    const char *descr;
+    int type;
+    size_t element;
+};
 static const struct conversion conversions[] = {
     {"<f4", BPTT_F32, 4}, {"<f8", BPTT_F64, 8}, {"<i4", BPTT_I32, 4}, {"<i8", BPTT_I32, 8}, {"|u1", BPTT_I32, 1},
 };
@@ -212,15 +225,19 @@ static int refuse_type(const struct input *input, const char *descr, bptt_error 
     if (*descr == '>')
         return fail_file(error, BPTT_ERROR_FORMAT, input->path,
                          "big-endian elements (%s); save x.astype(x.dtype.newbyteorder('<'))", shown);
-    return fail_file(error, BPTT_ERROR_FORMAT, input->path,
-                     "elements of type %s; bptt reads <f4, <f8, <i4, <i8, |u1: save x.astype('float32') or x.astype('int32')",
-                     shown);
+    return fail_file(
+        error, BPTT_ERROR_FORMAT, input->path,
+        "elements of type %s; bptt reads <f4, <f8, <i4, <i8, |u1: save x.astype('float32') or x.astype('int32')",
+        shown);
 }
 
 /* Integers of other widths, a piece at a time: the file's bytes and the array are not in memory together. */
 static int read_integers(struct input *input, int32_t *out, size_t count, size_t element, bptt_error *error)
 {
-    union { int64_t wide[1024]; unsigned char narrow[1024]; } piece;
+    union {
+        int64_t wide[1024];
+        unsigned char narrow[1024];
+    } piece;
     for (size_t done = 0; done < count;) {
         size_t n = count - done < 1024 ? count - done : 1024;
         int status = input_read(input, &piece, n * element, error);
@@ -229,8 +246,8 @@ static int read_integers(struct input *input, int32_t *out, size_t count, size_t
         for (size_t i = 0; i < n; i++, done++) {
             int64_t value = element == 8 ? piece.wide[i] : piece.narrow[i];
             if (value < INT32_MIN || value > INT32_MAX)
-                return fail_file(error, BPTT_ERROR_FORMAT, input->path, "element %zu is %lld, which does not fit 32 bits",
-                                 done, (long long)value);
+                return fail_file(error, BPTT_ERROR_FORMAT, input->path,
+                                 "element %zu is %lld, which does not fit 32 bits", done, (long long)value);
             out[done] = (int32_t)value;
         }
     }
@@ -315,7 +332,7 @@ int bptt_npy_write(const char *path, const bptt_array *array, bptt_error *error)
     struct atomic_file file;
     build_header(array, &header);
     int status = header.failed ? fail_memory(error, 2 * ALIGN) : atomic_open(&file, path, error);
-    if (!status)                           /* a write that fails has cleaned up after itself */
+    if (!status) /* a write that fails has cleaned up after itself */
         status = atomic_write(&file, header.data, header.length, error);
     if (!status)
         status = atomic_write(&file, array->data, bytes, error);

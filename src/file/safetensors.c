@@ -1,5 +1,6 @@
-/* safetensors.c - reading believes nothing: the header's length is held against the file, every entry against the format,
- * and all entries together must cover the data exactly once. Only then is memory taken, never more than the file has. */
+/* safetensors.c - reading believes nothing: the header's length is held against the file, every entry against the
+ * format, and all entries together must cover the data exactly once. Only then is memory taken, never more than the
+ * file has. */
 #include "safetensors.h"
 
 #include <jansson.h>
@@ -30,7 +31,10 @@ static int is_printable(const char *name)
 
 /* ---- reading ---- */
 
-struct entry { bptt_array array; uint64_t begin, end; };
+struct entry {
+    bptt_array array;
+    uint64_t begin, end;
+};
 
 struct reader {
     struct input input;
@@ -61,8 +65,8 @@ static int parse_header(struct reader *r, const char *text, size_t length)
     if (!r->header && json_error_code(&where) == json_error_duplicate_key)
         return bad_header(r, "a name appears twice");
     if (!r->header)
-        return fail_file(r->error, BPTT_ERROR_FORMAT, r->input.path, "the safetensors header is not valid JSON near its byte %d",
-                         where.position);
+        return fail_file(r->error, BPTT_ERROR_FORMAT, r->input.path,
+                         "the safetensors header is not valid JSON near its byte %d", where.position);
     return BPTT_OK;
 }
 
@@ -99,8 +103,9 @@ static int read_type(struct reader *r, bptt_array *array, const json_t *dtype)
         if (!strcmp(name, type_name(type)))
             array->type = type;
     if (!array->type)
-        return fail_file(r->error, BPTT_ERROR_FORMAT, r->input.path, "tensor \"%s\" has dtype %s; bptt reads F32, F64 and I32",
-                         array->name, strlen(name) < 16 && is_printable(name) ? name : "(unknown)");
+        return fail_file(r->error, BPTT_ERROR_FORMAT, r->input.path,
+                         "tensor \"%s\" has dtype %s; bptt reads F32, F64 and I32", array->name,
+                         strlen(name) < 16 && is_printable(name) ? name : "(unknown)");
     return BPTT_OK;
 }
 
@@ -171,7 +176,8 @@ static int check_cover(struct reader *r)
     qsort(r->entry, r->count, sizeof *r->entry, by_place);
     for (size_t i = 0; i < r->count; i++) {
         if (r->entry[i].begin != at)
-            return bad(r, r->entry[i].array.name, r->entry[i].begin < at ? "overlaps another" : "unused bytes before it");
+            return bad(r, r->entry[i].array.name,
+                       r->entry[i].begin < at ? "overlaps another" : "unused bytes before it");
         at = r->entry[i].end;
     }
     return at == r->input.left ? BPTT_OK : bad_header(r, "unused bytes at its end");
@@ -183,9 +189,10 @@ static int check_metadata(struct reader *r, json_t *json)
     json_t *value;
     if (!json_is_object(json))
         return bad_header(r, "its metadata is not a JSON object");
-    json_object_foreach(json, key, value)
+    json_object_foreach(json, key, value) {
         if (!json_is_string(value))
             return bad_header(r, "its metadata holds something other than strings");
+    }
     return BPTT_OK;
 }
 
@@ -319,7 +326,8 @@ static int add_metadata(json_t *header, const char *path, const char *metadata, 
 }
 
 /* The first part of the file: length and header, the data after it aligned to 8. */
-static int build_header(const char *path, const bptt_arrays *set, const char *metadata, struct text *out, bptt_error *error)
+static int build_header(const char *path, const bptt_arrays *set, const char *metadata, struct text *out,
+                        bptt_error *error)
 {
     json_t *header = json_object();
     int status = header ? add_metadata(header, path, metadata, error) : fail_memory(error, sizeof *set);
@@ -349,7 +357,7 @@ int safetensors_save(const char *path, const bptt_arrays *set, const char *metad
     int status = build_header(path, set, metadata, &header, error);
     if (!status)
         status = atomic_open(&file, path, error);
-    if (!status)                           /* a write that fails has cleaned up after itself */
+    if (!status) /* a write that fails has cleaned up after itself */
         status = atomic_write(&file, header.data, header.length, error);
     for (size_t i = 0; !status && i < set->count; i++) {
         const bptt_array *array = &set->items[i];
