@@ -35,7 +35,7 @@ static double draw(struct one *o)
 
 /* ---- the model ---- */
 
-/* Own values for all parameters, so that what starts at zero or one is seen too. +-1/sqrt(H) keeps states from growing. */
+/* Own values for all parameters, so that what starts at zero or one is seen too; +-1/sqrt(H) keeps states small. */
 static void draw_parameters(struct one *o)
 {
     double reach = 1 / sqrt(o->hidden);
