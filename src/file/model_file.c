@@ -274,9 +274,10 @@ int model_file_load(const char *path, bptt_model **model, bptt_arrays *extra, ch
     int status = safetensors_load(path, &r.set, &metadata, error);
     if (status)
         return status;
+    r.json = metadata ? json_loads(metadata, 0, NULL) : NULL;
     if (!metadata)
         status = fail_file(error, BPTT_ERROR_FORMAT, path, "a safetensors file without bptt's part: not a model written by bptt");
-    else if (!json_is_object(r.json = json_loads(metadata, 0, NULL)))
+    else if (!json_is_object(r.json))
         status = wrong(&r, "its description is not JSON");
     if (!status)
         status = read_model(&r, model, extra, training);
