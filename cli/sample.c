@@ -36,6 +36,7 @@ static const struct option options[] = {
 struct drawn {
     char *text;
     size_t length, capacity;
+    const char *prompt;        /* not shown yet */
     int keep, failed;
     char last;
 };
@@ -63,6 +64,10 @@ static int on_text(const char *text, size_t length, void *user)
     struct drawn *drawn = user;
     if (drawn->keep && keep_text(drawn, text, length))
         return 1;
+    if (drawn->prompt) {                   /* only now: the model may not know its symbols */
+        fputs(drawn->prompt, stdout);
+        drawn->prompt = NULL;
+    }
     if (!drawn->keep) {
         fwrite(text, 1, length, stdout);
         fflush(stdout);
@@ -75,8 +80,7 @@ static int on_text(const char *text, size_t length, void *user)
 static int draw(const bptt_model *model, const struct sample_values *values, struct drawn *drawn, bptt_error *error)
 {
     drawn->keep = values->json;
-    if (!values->json && !values->quiet && values->options.prompt)
-        fputs(values->options.prompt, stdout);
+    drawn->prompt = values->json || values->quiet ? NULL : values->options.prompt;
     int status = bptt_sample(model, &values->options, on_text, drawn, error);
     if (!values->json && status == BPTT_OK && drawn->last != '\n')
         putchar('\n');

@@ -103,8 +103,9 @@ static int read_tokens(struct job *job, const char *const *files, size_t count, 
     int status = corpus_read(files, count, job->config.symbols, &text, &length, job->error);
     if (status)
         return status;
-    if (build)
-        status = vocabulary_build(&job->vocabulary, job->config.symbols, text, length, job->config.max_words, job->error);
+    bptt_error why = {0};
+    if (build && vocabulary_build(&job->vocabulary, job->config.symbols, text, length, job->config.max_words, &why))
+        status = fail_file(job->error, why.code, files[0], "%s", why.text);
     if (!status)
         status = vocabulary_encode(&job->vocabulary, text, length, files[0], token, tokens, job->error);
     free(text);
@@ -143,13 +144,14 @@ static int read_text(struct job *job)
     if (status)
         return status;
     job->text_hash = text_hash(TEXT_HASH, job->token, (size_t)job->tokens * sizeof *job->token);
-    if (job->valid_tokens > 0 && job->valid_tokens <= job->config.trainer.batch) {
+    status = batches_init(&job->batches, job->token, job->train_tokens, job->config.trainer.batch, job->config.trainer.length,
+                          job->config.random_windows, job->config.seed, job->config.files[0], job->error);
+    if (!status && job->valid_tokens > 0 && job->valid_tokens <= job->config.trainer.batch) {
         job_note(job, "the held-out part has %lld symbols, too few for %lld rows: no validation", (long long)job->valid_tokens,
                  (long long)job->config.trainer.batch);
         job->valid_tokens = 0;
     }
-    return batches_init(&job->batches, job->token, job->train_tokens, job->config.trainer.batch, job->config.trainer.length,
-                        job->config.random_windows, job->config.seed, job->config.files[0], job->error);
+    return status;
 }
 
 /* ---- model and trainer ---- */
