@@ -1,6 +1,6 @@
 // link: tests/oracle.c
 /* test_oracle.c - every built-in cell through bptt_run in double precision, against the hand-written steps of oracle.c:
- * outputs and last states, for no step at all, one, a few and many, one row and several, widths on and off the vector. */
+ * outputs and last states, for no step at all, one, a few and many, one row and several, even and odd widths. */
 #include <bptt.h>
 #include <math.h>
 #include <stdio.h>
