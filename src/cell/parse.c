@@ -613,12 +613,23 @@ static void statement_output(struct parser *p)
     advance(p);
 }
 
+static int is_constant(const struct graph *graph, int n)
+{
+    const struct node *node = &graph->node[n];
+    if (node->op == OP_CONST || (node->op == OP_SIZE && node->a < 0))
+        return 1;
+    return op_is_elementwise(node->op) && is_constant(graph, node->a) && (node->b < 0 || is_constant(graph, node->b));
+}
+
 static void statement_const(struct parser *p)
 {
     int place = p->token.place;
     const char *name = expect_name(p, "expected the constant's name");
     expect(p, '=', "expected '='");
-    define_new(p, name, SYMBOL_VALUE, expr(p), place);
+    int value = expr(p);
+    if (!p->failed && !is_constant(p->graph, value))
+        error_at(p, place, "'%s' is not constant: a const is made of numbers and sizes", name);
+    define_new(p, name, SYMBOL_VALUE, value, place);
 }
 
 static void statement_dim(struct parser *p)
@@ -646,11 +657,14 @@ static void start_numbers(struct parser *p, const struct start_row *row, struct 
         expect(p, ',', "expected ','");
         param->high = signed_number(p);
     }
+    if (!p->failed && (row->numbers == 2 ? param->low > param->high : param->low < 0))
+        error_at(p, p->token.place, "%s", row->numbers == 2 ? "uniform(a, b) needs a <= b" : "a deviation is not negative");
     expect(p, ')', "expected ')'");
 }
 
 static void start(struct parser *p, struct parameter *param)
 {
+    int place = p->token.place;
     if (p->token.kind == TOKEN_NUMBER || is_symbol(p, '-')) {
         param->start = START_NUMBER;
         param->low = signed_number(p);
@@ -665,6 +679,9 @@ static void start(struct parser *p, struct parameter *param)
         param->high = start_rows[i].high;
         if (start_rows[i].numbers)
             start_numbers(p, &start_rows[i], param);
+        int is_square = param->start == START_ORTHOGONAL || param->start == START_IDENTITY;
+        if (!p->failed && is_square && param->columns == DIM_NONE)
+            error_at(p, place, "'%s' is a vector: only a matrix starts so", param->name);
         return;
     }
     error_at(p, p->token.place, "%s",
@@ -779,18 +796,29 @@ static int output_node(struct parser *p)
     return symbol->index;
 }
 
+static int is_used(const struct graph *graph, int param)
+{
+    for (int i = 0; i < graph->count; i++)
+        if (graph->node[i].op == OP_PARAM && graph->node[i].leaf == param)
+            return 1;
+    return 0;
+}
+
 static void finish(struct parser *p)
 {
     struct bptt_cell *cell = p->cell;
     if (!cell->name)
-        error_at(p, p->token.place, "%s", "the cell has no name: begin with 'cell NAME'");
+        error_at(p, 0, "%s", "the cell has no name: begin with 'cell NAME'");
     if (!cell->states)
-        error_at(p, p->token.place, "%s", "the cell has no state: add 'state h'");
+        error_at(p, 0, "%s", "the cell has no state: add 'state h'");
     int inputs = 0;
     for (int i = 0; i < p->graph->count; i++)
         inputs += p->graph->node[i].op == OP_INPUT;
     if (!inputs)
-        error_at(p, p->token.place, "%s", "the cell has no input: add 'input x'");
+        error_at(p, 0, "%s", "the cell has no input: add 'input x'");
+    for (int i = 0; i < cell->params && !p->failed; i++)
+        if (!is_used(p->graph, i))
+            error_at(p, cell->param[i].place, "parameter '%s' is declared and never used", cell->param[i].name);
     for (int i = 0; i < cell->states && !p->failed; i++)
         if (!find(p, cell->state[i].name, 1))
             error_at(p, cell->state[i].place, "state '%s' is never assigned", cell->state[i].name);

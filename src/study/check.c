@@ -18,11 +18,10 @@
 
 /* Central differences err by about step^2 / 6 of the third derivative (1e-10) and 1e-16 / step of rounding (1e-11). */
 static const double STEP = 1e-5, DIFFERENCE_TOLERANCE = 1e-6;
-/* The same sums in another order: a few hundred roundings of 1e-16. */
-static const double DOUBLE_TOLERANCE = 1e-12;
-/* The same in single precision (6e-8 each), with functions good to a few units in the last place; and more where the
- * problem itself is that sensitive: ROUNDINGS times what one rounding of every parameter and input does to the gradient. */
-static const double SINGLE_TOLERANCE = 1e-5, ROUNDINGS = 32, ROUNDING = 1.0 / (1 << 24);
+/* The same sums in another order: a few hundred roundings of 1e-16; in single precision of 6e-8, with functions good to a
+ * few units in the last place. More where the problem itself is that sensitive: ROUNDINGS times what one rounding of every
+ * parameter and input does to the gradient. */
+static const double DOUBLE_TOLERANCE = 1e-12, SINGLE_TOLERANCE = 1e-5, ROUNDINGS = 32, ROUNDING = 0x1p-24;
 enum { DIRECTIONS = 5 };
 
 struct problem {
@@ -439,7 +438,8 @@ static double distance(const void *got, int size, const double *want, long n)
 static int compare_gradients(struct problem *p, struct network *net, const struct variant *v, const double *dx)
 {
     int size = (int)net->kernels->element_size, status = BPTT_OK;
-    double tolerance = v->tolerance + (v->precision == PRECISION_F32 ? ROUNDINGS * p->sensitivity : 0);
+    double finer = v->precision == PRECISION_F64 ? 0x1p-53 / ROUNDING : 1;      /* a rounding in double precision */
+    double tolerance = v->tolerance + ROUNDINGS * p->sensitivity * finer;
     char name[112];
     for (int i = 0; i < p->cell->params && !status; i++) {
         const void *got = (const char *)net->gradients + p->model->slot[0][i].offset * size;
