@@ -9,11 +9,15 @@
 #include "../data/corpus.h"
 #include "job.h"
 
+/* Found on a character model of a megabyte of plays: docs/performance.md. */
 bptt_train_config bptt_train_defaults(void)
 {
+    bptt_trainer_config trainer = bptt_trainer_defaults();
+    trainer.rate = 4e-3;
+    trainer.dropout = 0.2;
     return (bptt_train_config){
         .size = sizeof(bptt_train_config), .symbols = BPTT_CHARS, .max_words = 20000, .valid = 0.1, .cell = "lstm", .compile = 1,
-        .hidden = 512, .layers = 1, .forget_bias = 1, .trainer = bptt_trainer_defaults(), .schedule = BPTT_COSINE, .warmup = 100,
+        .hidden = 512, .layers = 1, .forget_bias = 1, .trainer = trainer, .schedule = BPTT_COSINE, .warmup = 100,
         .final_rate = 0.02, .decay_every = 1000, .decay = 0.5, .patience = 3, .sample_length = 300, .seed = 1};
 }
 
@@ -211,13 +215,15 @@ static int make_trainer(struct job *job)
 
 /* ---- beginning or going on ---- */
 
+enum { DEFAULT_STEPS = 5000 };
+
 static int64_t limit_in_steps(const struct job *job)
 {
     const bptt_train_config *c = &job->config;
     int64_t by_epochs = (int64_t)ceil(c->epochs * (double)batches_per_epoch(&job->batches)), total = c->steps;
     if (c->epochs > 0 && (total == 0 || by_epochs < total))
         total = by_epochs > 0 ? by_epochs : 1;
-    return total == 0 && c->minutes == 0 ? 6000 : total;
+    return total == 0 && c->minutes == 0 ? DEFAULT_STEPS : total;
 }
 
 static int begin_anew(struct job *job)
