@@ -12,50 +12,82 @@
 
 /* ---- the options that a run is made of ---- */
 
-static json_t *options_json(const struct job *job)
+static json_t *model_options(const struct job *job)
 {
     const bptt_train_config *c = &job->config;
-    const bptt_trainer_config *t = &c->trainer;
     char text[20], cell[20];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)job->text_hash);
     snprintf(cell, sizeof cell, "%016llx", job->model->cell->hash);
-    json_t *first = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:b, s:I}", "text", text, "cell", cell, "hidden",
-                              (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "embedding", (json_int_t)job->model->inputs,
-                              "batch", (json_int_t)t->batch, "length", (json_int_t)t->length, "tied", c->tied, "symbols",
-                              (json_int_t)c->symbols, "windows", c->random_windows, "seed", (json_int_t)c->seed);
-    json_t *second = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "optimizer", (json_int_t)t->optimizer, "lr",
-                               job->rate.peak, "momentum", t->momentum, "beta1", t->beta1, "beta2", t->beta2, "epsilon", t->epsilon,
-                               "weight-decay", t->weight_decay, "clip", t->clip_norm, "clip-value", t->clip_value, "dropout", t->dropout,
-                               "dropout-state", t->dropout_state);
-    json_t *third = json_pack("{s:I, s:I, s:f, s:I, s:f, s:I, s:f}", "schedule", (json_int_t)c->schedule, "warmup", (json_int_t)c->warmup,
-                              "final-lr", c->final_rate, "decay-every", (json_int_t)c->decay_every, "decay", c->decay, "patience",
-                              (json_int_t)c->patience, "valid", c->valid);
-    if (first && second && third && (json_object_update(first, second) || json_object_update(first, third)))
-        json_object_clear(first);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:f, s:I}", "text", text, "cell", cell, "hidden",
+                     (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "embedding", (json_int_t)job->model->inputs, "dim",
+                     c->dims ? c->dims : "", "tied", c->tied ? "yes" : "no", "symbols", vocabulary_kind_name(c->symbols), "windows",
+                     c->random_windows ? "random" : "streams", "valid", c->valid, "seed", (json_int_t)c->seed);
+}
+
+static json_t *trainer_options(const struct job *job)
+{
+    static const char *const optimizers[] = {
+        [BPTT_SGD] = "sgd", [BPTT_RMSPROP] = "rmsprop", [BPTT_ADAM] = "adam", [BPTT_ADAMW] = "adamw"};
+    const bptt_trainer_config *t = &job->config.trainer;
+    return json_pack("{s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)t->batch, "length",
+                     (json_int_t)t->length, "optimizer", optimizers[t->optimizer], "lr", job->rate.peak, "momentum", t->momentum,
+                     "beta1", t->beta1, "beta2", t->beta2, "epsilon", t->epsilon, "weight-decay", t->weight_decay, "clip",
+                     t->clip_norm, "clip-value", t->clip_value, "dropout", t->dropout, "dropout-state", t->dropout_state);
+}
+
+static json_t *rate_options(const struct job *job)
+{
+    static const char *const schedules[] = {
+        [BPTT_CONSTANT] = "constant", [BPTT_COSINE] = "cosine", [BPTT_STEP] = "step", [BPTT_PLATEAU] = "plateau"};
+    const bptt_train_config *c = &job->config;
+    return json_pack("{s:s, s:I, s:f, s:I, s:f, s:I}", "schedule", schedules[c->schedule], "warmup", (json_int_t)c->warmup, "final-lr",
+                     c->final_rate, "decay-every", (json_int_t)c->decay_every, "decay", c->decay, "patience",
+                     (json_int_t)c->patience);
+}
+
+static json_t *options_json(const struct job *job)
+{
+    json_t *first = model_options(job), *second = trainer_options(job), *third = rate_options(job);
+    int failed = !first || !second || !third || json_object_update(first, second) || json_object_update(first, third);
     json_decref(second);
     json_decref(third);
-    return first;
+    if (!failed)
+        return first;
+    json_decref(first);
+    return NULL;
+}
+
+static void write_value(const json_t *value, char *out, size_t size)
+{
+    if (json_is_string(value))
+        snprintf(out, size, "%s", *json_string_value(value) ? json_string_value(value) : "''");
+    else
+        snprintf(out, size, "%.15g", json_number_value(value));
+}
+
+static int fail_option(const struct job *job, const char *key, const json_t *before, const json_t *now)
+{
+    char old[120], new[120];
+    if (!strcmp(key, "text"))
+        return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint, "this run was on another text: --resume goes on with the same files");
+    if (!strcmp(key, "cell"))
+        return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint, "this run had another cell: --resume goes on with the same --cell");
+    write_value(before, old, sizeof old);
+    write_value(now, new, sizeof new);
+    return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint, "this run had --%s %s, not %s: --resume goes on with the same options",
+                     key, old, new);
 }
 
 /* The first option whose value differs from the checkpoint's. */
-static int compare_options(const struct job *job, json_t *kept, const char *path)
+static int compare_options(const struct job *job, const json_t *kept)
 {
     json_t *now = options_json(job), *value;
     const char *key;
     int status = now ? BPTT_OK : fail_memory(job->error, 0);
     json_object_foreach(now, key, value) {
-        json_t *before = json_object_get(kept, key);
-        if (status || json_equal(before, value))
-            continue;
-        if (!strcmp(key, "text"))
-            status = fail_file(job->error, BPTT_ERROR_ARGUMENT, path, "this run was on another text: --resume goes on with the same files");
-        else if (!strcmp(key, "cell"))
-            status = fail_file(job->error, BPTT_ERROR_ARGUMENT, path, "this run had another cell: --resume goes on with the same --cell");
-        else if (json_is_number(before))
-            status = fail_file(job->error, BPTT_ERROR_ARGUMENT, path, "this run had --%s %g, not %g: --resume goes on with the same options",
-                               key, json_number_value(before), json_number_value(value));
-        else
-            status = fail_file(job->error, BPTT_ERROR_ARGUMENT, path, "this run had another --%s: --resume goes on with the same options", key);
+        const json_t *before = json_object_get(kept, key);
+        if (!status && !json_equal(before, value))
+            status = fail_option(job, key, before, value);
     }
     json_decref(now);
     return status;
@@ -71,12 +103,13 @@ static void set_number(json_t *json, const char *key, double value)
 static json_t *progress_json(const struct job *job)
 {
     const struct progress *p = &job->progress;
-    json_t *json = json_pack("{s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I}", "step", (json_int_t)p->step, "total", (json_int_t)p->total,
-                             "best_step", (json_int_t)p->best_step, "since_best", p->since_best, "since_decay", p->since_decay,
-                             "backtracks", p->backtracks, "window", (json_int_t)job->trainer->window, "updates",
-                             (json_int_t)job->trainer->updates);
+    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I}", "step", (json_int_t)p->step, "total",
+                             (json_int_t)p->total, "best_step", (json_int_t)p->best_step, "valid_step", (json_int_t)p->valid_step,
+                             "since_best", p->since_best, "since_decay", p->since_decay, "backtracks", p->backtracks, "window",
+                             (json_int_t)job->trainer->window, "updates", (json_int_t)job->trainer->updates);
     if (!json)
         return NULL;
+    set_number(json, "minutes", p->minutes);
     set_number(json, "seconds", p->seconds);
     set_number(json, "average", p->average);
     set_number(json, "average_weight", p->average_weight);
@@ -97,16 +130,24 @@ static int64_t get_whole(const json_t *json, const char *key)
     return json_integer_value(json_object_get(json, key));
 }
 
-static void take_progress(struct job *job, const json_t *json)
+static int take_progress(struct job *job, const json_t *json)
 {
-    job->progress = (struct progress){
+    struct progress p = {
         .step = get_whole(json, "step"), .total = get_whole(json, "total"), .best_step = get_whole(json, "best_step"),
-        .since_best = (int)get_whole(json, "since_best"), .since_decay = (int)get_whole(json, "since_decay"),
+        .valid_step = get_whole(json, "valid_step"), .minutes = get_number(json, "minutes"), .since_best = (int)get_whole(json, "since_best"), .since_decay = (int)get_whole(json, "since_decay"),
         .backtracks = (int)get_whole(json, "backtracks"), .seconds = get_number(json, "seconds"), .average = get_number(json, "average"),
         .average_weight = get_number(json, "average_weight"), .best = get_number(json, "best"),
         .last_valid = get_number(json, "last_valid"), .scale = get_number(json, "scale")};
-    job->trainer->window = get_whole(json, "window");
-    job->trainer->updates = get_whole(json, "updates");
+    int64_t window = get_whole(json, "window"), updates = get_whole(json, "updates");
+    int makes_sense = p.step >= 0 && p.total >= 0 && window >= 0 && updates >= 0 && p.since_best >= 0 && p.since_decay >= 0 &&
+                      p.scale > 0 && p.scale <= 1 && p.seconds >= 0 && isfinite(p.average) && isfinite(p.average_weight);
+    if (!makes_sense)
+        return fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "what it says of its run's progress makes no sense: not a checkpoint "
+                         "that bptt wrote");
+    job->progress = p;
+    job->trainer->window = window;
+    job->trainer->updates = updates;
+    return BPTT_OK;
 }
 
 /* ---- tensors beside the model's ---- */
@@ -207,16 +248,17 @@ static int take_up(struct job *job, const bptt_model *model, const bptt_arrays *
     if (!json_is_object(progress))
         status = fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "this is a model, not a checkpoint: it does not say how far its run was");
     if (!status && compare)
-        status = compare_options(job, json_object_get(json, "options"), job->checkpoint);
+        status = compare_options(job, json_object_get(json, "options"));
     if (!status && model->count != job->model->count)
         status = fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "its model has another shape than this run's");
     if (!status)
         status = for_extras(job, take_extra, (void *)(uintptr_t)extra);
+    if (!status)
+        status = take_progress(job, progress);
     if (!status) {
         memcpy(job->model->data, model->data, (size_t)model->count * sizeof(float));
         job->model->step = model->step;
         job->model->valid_loss = model->valid_loss;
-        take_progress(job, progress);
     }
     json_decref(json);
     return status;

@@ -91,8 +91,8 @@ int bptt_eval(const bptt_model *model, const char *const *files, size_t file_cou
         return status;
     struct evaluation e = {.model = model, .token = token, .batch = batch, .stretch = (tokens - 1) / batch};
     if (e.stretch < 1)
-        status = fail_file(error, BPTT_ERROR_ARGUMENT, files[0], "%lld symbols are too few for %lld rows: lower --batch",
-                           (long long)tokens, (long long)batch);
+        status = fail_file(error, BPTT_ERROR_ARGUMENT, files[0], "%lld symbols are too few for %lld rows: %s", (long long)tokens,
+                           (long long)batch, batch > 1 ? "lower --batch" : "there is nothing to predict");
     else
         status = evaluate(&e, threads, error);
     free(token);

@@ -140,6 +140,7 @@ static int validate(struct job *job)
         return status;
     int best = !(p->best <= loss) && isfinite(loss);
     p->last_valid = loss;
+    p->valid_step = p->step;
     job->model->valid_loss = loss;
     p->since_best = best ? 0 : p->since_best + 1;
     p->since_decay = best ? 0 : p->since_decay + 1;
@@ -265,22 +266,26 @@ static int one_step(struct job *job, int64_t first_step)
 /* ---- the whole run ---- */
 
 /* A limit in minutes becomes one in steps, once: the schedule needs the length, and a resumed run needs the same. */
-static void calibrate(struct job *job, int64_t first_step)
+static void calibrate(struct job *job)
 {
     struct progress *p = &job->progress;
-    if (p->total || p->step - first_step < CALIBRATION)
+    double minutes = job->config.minutes;
+    if (minutes <= 0 || p->minutes == minutes || p->step < CALIBRATION)
         return;
-    double step = (clock_seconds() - job->started) / (double)(p->step - first_step) * (job->valid_tokens ? 1.06 : 1.01);
-    int64_t left = (int64_t)((job->config.minutes * 60 - job_seconds(job)) / step);
-    p->total = p->step + (left > 1 ? left : 1);
+    double step = job_seconds(job) / (double)p->step * (job->valid_tokens ? 1.06 : 1.01);
+    int64_t left = (int64_t)((minutes * 60 - job_seconds(job)) / step), total = p->step + (left > 1 ? left : 1);
+    p->total = p->total && p->total < total ? p->total : total;
+    p->minutes = minutes;
 }
 
 static const char *reason_to_end(struct job *job)
 {
     const struct progress *p = &job->progress;
     const bptt_train_config *c = &job->config;
+    if (c->epochs > 0 && (double)p->step >= c->epochs * (double)batches_per_epoch(&job->batches))
+        return "epochs";
     if (p->total && p->step >= p->total)
-        return c->steps && p->step >= c->steps ? "steps" : c->epochs > 0 ? "epochs" : c->minutes > 0 ? "minutes" : "steps";
+        return p->minutes > 0 && p->step != c->steps ? "minutes" : "steps";
     if (c->minutes > 0 && job_seconds(job) > 60 * c->minutes * 1.02 + 1)
         return "minutes";
     if (c->early_stop > 0 && p->since_best >= c->early_stop)
@@ -288,11 +293,18 @@ static const char *reason_to_end(struct job *job)
     return NULL;
 }
 
+/* After going back, or on resuming a finished run, a step comes up a second time; its validation counts once. */
+static int is_measured(const struct job *job)
+{
+    const struct progress *p = &job->progress;
+    return !isnan(p->last_valid) && p->valid_step == p->step;
+}
+
 static int between_steps(struct job *job)
 {
     int64_t step = job->progress.step, every = valid_every(job);
     int status = BPTT_OK;
-    if (job->valid_tokens && step % every == 0)
+    if (job->valid_tokens && step % every == 0 && !is_measured(job))
         status = validate(job);
     if (!status && job->config.sample_every > 0 && step % job->config.sample_every == 0)
         status = sample(job);
@@ -309,7 +321,7 @@ static int run(struct job *job)
         status = one_step(job, first_step);
         if (!status && job->progress.step < first_step)
             first_step = job->progress.step;
-        calibrate(job, first_step);
+        calibrate(job);
         if (!status)
             status = between_steps(job);
     }
@@ -318,13 +330,12 @@ static int run(struct job *job)
 
 static int finish(struct job *job)
 {
-    int measured = job->progress.step % valid_every(job) == 0 && !isnan(job->progress.last_valid);
     int status = BPTT_OK;
     if (job->stop) {
         status = save_checkpoint(job);
         return status ? status : BPTT_INTERRUPTED;
     }
-    if (job->valid_tokens && !measured)
+    if (job->valid_tokens && !is_measured(job))
         status = validate(job);
     if (!status && isnan(job->progress.best))
         status = save_model(job);

@@ -13,10 +13,11 @@
 struct progress {
     int64_t step;                          /* updates done */
     int64_t total;                         /* the run's length in steps; 0: not known yet (a limit in minutes) */
+    double minutes;                        /* the limit in minutes that is part of total; 0: none, or not yet */
     double seconds;                        /* of all sessions together */
     double average, average_weight;        /* smoothed training loss, and its weight so far */
     double best, last_valid;               /* validation losses; NaN: none yet */
-    int64_t best_step;
+    int64_t best_step, valid_step;         /* of the best and of the last validation */
     int since_best;                        /* validations without progress, for early stopping */
     int since_decay;                       /* and for the plateau */
     double scale;                          /* plateau and backtracking */

@@ -255,8 +255,10 @@ static int take_place(struct job *job)
     status = resumes ? go_on(job) : begin_anew(job);
     if (status)
         return status;
-    int64_t limit = limit_in_steps(job);
-    job->progress.total = limit ? limit : job->progress.total;
+    if (job->config.minutes <= 0 || job->progress.minutes != job->config.minutes) {
+        job->progress.total = limit_in_steps(job);
+        job->progress.minutes = 0;
+    }
     job->seconds_before = job->progress.seconds;
     status = metrics_open(&job->metrics, job->metrics_path, resumes ? job->progress.step : -1, job->error);
     job->has_metrics = !status;

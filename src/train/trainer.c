@@ -256,8 +256,11 @@ int bptt_trainer_step(bptt_trainer *t, const void *x, const void *y, double *los
     double size = gradient_norm(t);
     *loss = window.loss;
     *norm = size;
-    if (!isfinite(window.loss) || !isfinite(size))
-        return not_finite(t, window.loss, error);
+    if (!isfinite(window.loss) || !isfinite(size)) {
+        status = not_finite(t, window.loss, error);
+        network_reset(net);                /* what would be carried may not be finite either */
+        return status;
+    }
     t->window++;
     t->updates++;
     struct update update = {t, clipping_scale(t, size)};
