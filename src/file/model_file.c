@@ -149,16 +149,6 @@ static int64_t stored_elements(const struct reader *r)
     return count;
 }
 
-/* A header that promises a huge model must not make us allocate one: the largest matrices it implies have to be there. */
-static int check_size(struct reader *r, const bptt_model_config *config)
-{
-    int64_t there = stored_elements(r);
-    int64_t embedding = config->vocabulary * config->inputs, head = config->head ? config->outputs : 0;
-    if (embedding > there || head > there || config->layers > (int64_t)r->set.count || config->hidden > there)
-        return wrong(r, "its sizes promise more than the file holds");
-    return BPTT_OK;
-}
-
 static int is_extra(const char *name)
 {
     return !strncmp(name, "optimizer.", 10) || !strncmp(name, "state.", 6);
@@ -246,7 +236,6 @@ static int read_model(struct reader *r, bptt_model **model, bptt_arrays *extra, 
     bptt_model_config config;
     bptt_cell *cell = NULL;
     int status = read_config(r, &config);
-    if (!status) status = check_size(r, &config);
     if (!status) status = parse_cell(r, &cell);
     if (status)
         return status;
@@ -256,7 +245,11 @@ static int read_model(struct reader *r, bptt_model **model, bptt_arrays *extra, 
     bptt_cell_free(cell);
     if (status)
         return fail_file(r->error, status == BPTT_ERROR_MEMORY ? status : BPTT_ERROR_FORMAT, r->path, "%s", why.text);
-    status = take_tensors(r, *model);
+    /* a header that promises a huge model must not make us allocate one */
+    if ((*model)->count > stored_elements(r))
+        return wrong(r, "its sizes promise more weights than the file holds");
+    status = model_allocate(*model, r->error);
+    if (!status) status = take_tensors(r, *model);
     if (!status) status = take_texts(r, *model, training);
     if (!status && extra) status = take_extra(r, extra);
     return status;

@@ -189,10 +189,6 @@ int model_shape(const bptt_model_config *config, bptt_model **out, bptt_error *e
     int has_dims = config->dims && *config->dims;
     model->dims = has_dims ? copied(config->dims) : NULL;
     status = has_dims && !model->dims ? fail_memory(error, strlen(config->dims)) : shape_all(model, error);
-    if (!status) {
-        model->data = calloc((size_t)model->count + STAGE_PAD, sizeof *model->data);
-        status = model->data ? BPTT_OK : fail_memory(error, (size_t)model->count * sizeof *model->data);
-    }
     if (status)
         bptt_model_free(model);
     else
@@ -200,12 +196,19 @@ int model_shape(const bptt_model_config *config, bptt_model **out, bptt_error *e
     return status;
 }
 
+int model_allocate(bptt_model *model, bptt_error *error)
+{
+    model->data = calloc((size_t)model->count + STAGE_PAD, sizeof *model->data);
+    return model->data ? BPTT_OK : fail_memory(error, (size_t)model->count * sizeof *model->data);
+}
+
 int bptt_model_new(const bptt_model_config *config, bptt_model **out, bptt_error *error)
 {
     int status = model_shape(config, out, error);
     if (status)
         return status;
-    status = model_initialise(*out, error);
+    status = model_allocate(*out, error);
+    if (!status) status = model_initialise(*out, error);
     if (status) {
         bptt_model_free(*out);
         *out = NULL;

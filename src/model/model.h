@@ -42,8 +42,9 @@ struct bptt_model {
     double valid_loss;
 };
 
-/* Everything but the values: shapes, offsets, zeroed data. */
+/* Shapes and offsets, so that the count is known; then memory for the values, zeroed. */
 int model_shape(const bptt_model_config *config, bptt_model **model, bptt_error *error);
+int model_allocate(bptt_model *model, bptt_error *error);
 /* The start of every parameter, each from a stream of its own name. */
 int model_initialise(bptt_model *model, bptt_error *error);
 const struct tensor *model_tensor(const bptt_model *model, const char *name);     /* NULL if there is none */
