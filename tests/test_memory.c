@@ -15,7 +15,7 @@ static void write_text(const char *path, size_t length)
     unsigned state = 1;
     for (size_t i = 0; file && i < length; i++) {
         state = state * 1664525u + 1013904223u;
-        fputc("abcdefgh ijkl.\n"[state >> 28], file);
+        fputc("abcdefgh ijklm.\n"[state >> 28], file);
     }
     if (file)
         fclose(file);

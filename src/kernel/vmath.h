@@ -31,13 +31,16 @@ enum { VBYTES = 16 };
 #if KERNEL_BITS == 32
 typedef float real;
 typedef int32_t integer;
+typedef uint32_t unsigned_integer;
 #else
 typedef double real;
 typedef int64_t integer;
+typedef uint64_t unsigned_integer;
 #endif
 
 typedef real vec __attribute__((vector_size(VBYTES)));
 typedef integer ivec __attribute__((vector_size(VBYTES)));
+typedef unsigned_integer uvec __attribute__((vector_size(VBYTES)));   /* sums of bit patterns may wrap around */
 typedef real vec_anywhere __attribute__((vector_size(VBYTES), aligned(KERNEL_BITS / 8), may_alias));
 enum { VLEN = VBYTES / (KERNEL_BITS / 8) };
 
@@ -147,7 +150,7 @@ static inline vec v_exp(vec x)
     q = q * r + 1.66666135e-1f;
     q = q * r + 5.00000298e-1f;
     vec p = r * r * q + r + 1.0f;
-    vec root = (vec)(((ivec)t << 23) + 0x3F800000);
+    vec root = (vec)(((uvec)t << 23) + 0x3F800000);
     return p * root * root;
 }
 
@@ -162,7 +165,7 @@ static inline vec v_exp_parts(vec y, ivec *bits)
     q = q * r + 4.1668389e-2f;
     q = q * r + 1.66665211e-1f;
     q = q * r + 4.9999994e-1f;
-    *bits = (ivec)t << 23;
+    *bits = (ivec)((uvec)t << 23);
     return r * r * q + r;
 }
 
@@ -173,7 +176,7 @@ static inline vec v_exp_minus_abs(vec x)
     y = v_select(y < v_splat(-104.0f), v_splat(-104.0f), y);
     ivec bits;
     vec p = v_exp_parts(y, &bits) + 1.0f;
-    vec large = (vec)((ivec)p + bits + (64 << 23));
+    vec large = (vec)((uvec)p + (uvec)bits + (64 << 23));
     return v_select(x == x, large * 0x1p-64f, x);
 }
 

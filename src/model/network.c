@@ -141,9 +141,9 @@ static void add_input_regions(struct network *net)
     struct network_memory *m = net->memory;
     struct layer *first = &net->layer[0];
     long batch = net->config.batch, v = model->vocabulary, table = net->table ? layer_table_width(first) : 0;
-    int gradients = net->config.gradients, wants_dx = gradients && !net->table && (net->config.input_gradient || v);
+    int gradients = net->config.gradients;
     m->input = net->table ? NO_REGION : add_region(net, PLAN_RECORDED, net->positions * batch * first->input_width);
-    m->dinput = wants_dx ? add_region(net, PLAN_SCRATCH, net->block * batch * first->input_width) : NO_REGION;
+    m->dinput = gradients ? add_region(net, PLAN_SCRATCH, net->block * batch * first->input_width) : NO_REGION;
     m->table = net->table ? add_region(net, PLAN_PACKED, v * table) : NO_REGION;
     m->dtable = net->table && gradients ? add_region(net, PLAN_GRADIENTS, v * table) : NO_REGION;
     m->table_work = net->table && gradients ? add_region(net, PLAN_SCRATCH, v * first->input_width) : NO_REGION;
@@ -652,7 +652,7 @@ static void give_input_gradient(struct stretch *s)
     struct network *net = s->net;
     if (s->window->token && !net->table)
         pool_tasks(net->pool, (net->model->inputs + 63) / 64, embed_gradient_task, s);
-    if (s->window->input_gradient && net->memory->dinput != NO_REGION)
+    if (s->window->input_gradient)
         for_rows(s, input_gradient_rows);
 }
 
@@ -669,6 +669,7 @@ static void backward_stretch(struct stretch *s)
         io.dy_stride = net->layer[l].output_width;
         io.dx = l > 0 ? region(net, net->memory->layer[l - 1].dy) : region(net, net->memory->dinput);
         io.dx_stride = net->layer[l].input_width;
+        io.wants_dx = l > 0 || s->window->input_gradient || (s->window->token && !net->table);
         layer_backward(&net->layer[l], &io, net->gradients, net->pool);
         if (l == 0 && net->table)
             layer_table_scatter(&net->layer[0], &io, region(net, net->memory->dtable), net->pool);

@@ -504,7 +504,7 @@ static void run_job(const struct work *w, const struct matmul *job, struct rows 
     const struct stage_value *operand = &w->bound->value[job->operand], *result = &w->bound->value[job->result];
     long count = rows.to - rows.from;
     int masks = job->on_state >= 0 && layer->mask[job->on_state];
-    if (kind_of(w->bound, job->result) == PLACE_DINPUT && !io->dx)
+    if (kind_of(w->bound, job->result) == PLACE_DINPUT && !io->wants_dx)
         return;
     void *c = shift(layer, row_at(layer, result, rows.step, rows.from), job->result_column);
     if (masks && w->bound->program->backward) {

@@ -83,7 +83,8 @@ struct block_io {
     long steps;
     void *x;  long x_stride;               /* [steps][B], row stride */
     const void *dy;  long dy_stride;       /* backward */
-    void *dx;  long dx_stride;             /* backward; NULL: not wanted */
+    void *dx;  long dx_stride;             /* backward */
+    int wants_dx;                          /* 0: dx is scratch, and the products that lead to it alone are left out */
     const int32_t *token;                  /* with `table`: the input as tokens [steps][B] */
     const void *table;  long table_stride; /* products of every symbol with the input matrices, by layer_table_column */
 };
