@@ -1,7 +1,7 @@
 // link: tests/oracle.c
-/* test_oracle.c - every built-in cell in double precision, against the hand-written steps of oracle.c: outputs and last
- * states of bptt_run, for no step at all, one, a few and many, one row and several, even and odd widths; and every number
- * that bptt_gradient gives, against central differences of the hand-written steps. */
+/* test_oracle.c - every built-in cell in double precision, against the hand-written steps of oracle.c: outputs and
+ * last states of bptt_run, for no step at all, one, a few and many, one row and several, even and odd widths; and every
+ * number that bptt_gradient gives, against central differences of the hand-written steps. */
 #include <bptt.h>
 #include <math.h>
 #include <stdio.h>
