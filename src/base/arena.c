@@ -59,6 +59,20 @@ void *arena_alloc(struct arena *arena, size_t bytes)
     return memory;
 }
 
+void *arena_grow(struct arena *arena, void *data, int count, int *capacity, size_t element_size)
+{
+    if (count < *capacity)
+        return data;
+    int larger = *capacity ? 2 * *capacity : 16;
+    void *copy = arena_alloc(arena, (size_t)larger * element_size);
+    if (!copy)
+        return NULL;
+    if (count)
+        memcpy(copy, data, (size_t)count * element_size);
+    *capacity = larger;
+    return copy;
+}
+
 char *arena_string(struct arena *arena, const char *text, size_t length)
 {
     if (length == SIZE_MAX)

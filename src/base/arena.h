@@ -11,6 +11,9 @@
 /* ---- the growing arena: zeroed memory, aligned to 16, freed all at once ---- */
 struct arena { struct arena_block *last; };
 void *arena_alloc(struct arena *arena, size_t bytes);                       /* NULL when out of memory */
+/* Room for one more element in an array that lives in the arena: `data` itself, or a larger copy (the old one stays until
+ * the arena is freed). NULL when out of memory. */
+void *arena_grow(struct arena *arena, void *data, int count, int *capacity, size_t element_size);
 char *arena_string(struct arena *arena, const char *text, size_t length);   /* copy, NUL added */
 void arena_free(struct arena *arena);                                       /* also valid on a zeroed struct */
 

@@ -25,24 +25,9 @@ int op_is_cheap(enum op op)
     }
 }
 
-/* Room for one more element in an arena array; the old array stays in the arena until the cell is freed. */
-static void *grown(struct arena *arena, void *data, int count, int *capacity, size_t element)
-{
-    if (count < *capacity)
-        return data;
-    int larger = *capacity ? 2 * *capacity : 32;
-    void *copy = arena_alloc(arena, (size_t)larger * element);
-    if (!copy)
-        return NULL;
-    if (count)
-        memcpy(copy, data, (size_t)count * element);
-    *capacity = larger;
-    return copy;
-}
-
 int graph_raw(struct graph *graph, struct node node)
 {
-    struct node *data = grown(graph->arena, graph->node, graph->count, &graph->capacity, sizeof node);
+    struct node *data = arena_grow(graph->arena, graph->node, graph->count, &graph->capacity, sizeof node);
     if (!data) {
         graph->failed = 1;
         return 0;                          /* a valid index: building goes on, graph_ok reports */
@@ -166,7 +151,7 @@ int graph_broadcast(struct graph *graph, int a, int dim)
 
 void graph_sink(struct graph *graph, enum sink_kind kind, int index, int left, int right)
 {
-    struct sink *data = grown(graph->arena, graph->sink, graph->sinks, &graph->sink_capacity, sizeof *data);
+    struct sink *data = arena_grow(graph->arena, graph->sink, graph->sinks, &graph->sink_capacity, sizeof *data);
     if (!data) {
         graph->failed = 1;
         return;

@@ -24,7 +24,7 @@
 enum symbol_kind { SYMBOL_VALUE, SYMBOL_NEXT, SYMBOL_MATRIX, SYMBOL_VECTOR, SYMBOL_DIM };
 struct symbol { const char *name; enum symbol_kind kind; int index; int place; };   /* node, parameter or dimension */
 
-enum { DEPTH_LIMIT = 200, SYMBOL_LIMIT = 4096 };
+enum { DEPTH_LIMIT = 200 };
 
 struct parser {
     struct bptt_cell *cell;                /* NULL for a derivative's text */
@@ -125,18 +125,12 @@ static struct symbol *find(struct parser *p, const char *name, int next)
 
 static void define(struct parser *p, const char *name, enum symbol_kind kind, int index, int place)
 {
-    if (p->symbols == p->symbol_capacity) {
-        int larger = p->symbol_capacity ? 2 * p->symbol_capacity : 32;
-        struct symbol *copy = larger <= SYMBOL_LIMIT ? arena_alloc(p->graph->arena, (size_t)larger * sizeof *copy) : NULL;
-        if (!copy) {
-            out_of_memory(p);
-            return;
-        }
-        if (p->symbols)
-            memcpy(copy, p->symbol, (size_t)p->symbols * sizeof *copy);
-        p->symbol = copy;
-        p->symbol_capacity = larger;
+    struct symbol *data = arena_grow(p->graph->arena, p->symbol, p->symbols, &p->symbol_capacity, sizeof *data);
+    if (!data) {
+        out_of_memory(p);
+        return;
     }
+    p->symbol = data;
     p->symbol[p->symbols++] = (struct symbol){name, kind, index, place};
 }
 
@@ -176,16 +170,10 @@ static int make_size(struct parser *p, int a, int dim, int place)
 static int add_parameter(struct parser *p, struct parameter param)
 {
     struct bptt_cell *cell = p->cell;
-    if (cell->params == cell->param_capacity) {
-        int larger = cell->param_capacity ? 2 * cell->param_capacity : 16;
-        struct parameter *copy = arena_alloc(&cell->arena, (size_t)larger * sizeof *copy);
-        if (!copy)
-            return out_of_memory(p);
-        if (cell->params)
-            memcpy(copy, cell->param, (size_t)cell->params * sizeof *copy);
-        cell->param = copy;
-        cell->param_capacity = larger;
-    }
+    struct parameter *data = arena_grow(&cell->arena, cell->param, cell->params, &cell->param_capacity, sizeof param);
+    if (!data)
+        return out_of_memory(p);
+    cell->param = data;
     cell->param[cell->params] = param;
     return cell->params++;
 }
@@ -581,14 +569,12 @@ static void one_state(struct parser *p)
     struct state state = {.name = expect_name(p, "expected a state's name"), .place = place};
     state.dim = bracketed_size(p, DIM_H);
     state.start = accept(p, '=') ? signed_number(p) : 0;
-    struct state *copy = arena_alloc(&cell->arena, (size_t)(cell->states + 1) * sizeof *copy);
-    if (!copy) {
+    struct state *data = arena_grow(&cell->arena, cell->state, cell->states, &cell->state_capacity, sizeof state);
+    if (!data) {
         out_of_memory(p);
         return;
     }
-    if (cell->states)
-        memcpy(copy, cell->state, (size_t)cell->states * sizeof *copy);
-    cell->state = copy;
+    cell->state = data;
     cell->state[cell->states] = state;
     int node = graph_raw(p->graph, (struct node){.op = OP_STATE, .a = -1, .b = -1, .leaf = cell->states++,
                                                  .dim = state.dim, .name = state.name, .place = place});

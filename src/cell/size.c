@@ -11,16 +11,10 @@ enum { SIZE_LIMIT = 1 << 24 };             /* elements in one row: beyond any us
 
 static int add_dim(struct bptt_cell *cell, struct dimension dim)
 {
-    if (cell->dims == cell->dim_capacity) {
-        int larger = cell->dim_capacity ? 2 * cell->dim_capacity : 16;
-        struct dimension *copy = arena_alloc(&cell->arena, (size_t)larger * sizeof *copy);
-        if (!copy)
-            return -1;
-        if (cell->dims)
-            memcpy(copy, cell->dim, (size_t)cell->dims * sizeof *copy);
-        cell->dim = copy;
-        cell->dim_capacity = larger;
-    }
+    struct dimension *data = arena_grow(&cell->arena, cell->dim, cell->dims, &cell->dim_capacity, sizeof dim);
+    if (!data)
+        return -1;
+    cell->dim = data;
     cell->dim[cell->dims] = dim;
     return cell->dims++;
 }
