@@ -10,7 +10,7 @@
 
 struct planner {
     struct bptt_cell *cell;
-    const struct graph *graph;
+    struct graph *graph;
     const struct program *forward;         /* of a backward program: where recorded values stand */
     struct program *program;
     int *uses, *user;                      /* by node: how many, and the last one */
@@ -133,10 +133,23 @@ static int fits_join(const struct planner *p, int n)
     return p->program->level[u] + !left_is_product <= p->program->level[v];
 }
 
+/* Of two products that are added, the one that is ready first stands first: the other is added in its place. */
+static void earlier_first(struct planner *p, int n)
+{
+    struct node *sum = &p->graph->node[n];
+    int products = sum->op == OP_ADD && op_is_product(node_at(p, sum->a)->op) && op_is_product(node_at(p, sum->b)->op);
+    if (!products || p->program->level[sum->a] <= p->program->level[sum->b])
+        return;
+    int a = sum->a;
+    sum->a = sum->b;
+    sum->b = a;
+}
+
 static void find_levels(struct planner *p)
 {
     struct program *program = p->program;
     for (int n = 0; n < p->graph->count; n++) {
+        earlier_first(p, n);
         const struct node *node = node_at(p, n);
         int phase = program->phase[n], level = 0;
         if (op_is_product(node->op)) {
