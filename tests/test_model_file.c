@@ -1,6 +1,6 @@
-/* test_model_file.c - models come back from their files bit by bit, with everything they carry; a file that is cut, damaged or
- * lies is refused in one line with its name, before memory is taken on its word. Allocations are counted, and can be made
- * to fail. */
+/* test_model_file.c - models come back from their files bit by bit, with everything they carry; a file that is cut,
+ * damaged or lies is refused in one line with its name, before memory is taken on its word. Allocations are counted,
+ * and can be made to fail. */
 // link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 #define _GNU_SOURCE 1
 #include <dirent.h>
@@ -125,9 +125,10 @@ static int same_model(const bptt_model *a, const bptt_model *b)
 {
     if (a->count != b->count || memcmp(a->data, b->data, (size_t)a->count * sizeof *a->data))
         return 0;
-    return a->inputs == b->inputs && a->vocabulary == b->vocabulary && a->hidden == b->hidden && a->layers == b->layers &&
-           a->outputs == b->outputs && a->loss == b->loss && a->head == b->head && a->tied == b->tied && a->step == b->step &&
-           !strcmp(a->symbols, b->symbols) && a->cell->hash == b->cell->hash && !strcmp(a->cell->source, b->cell->source);
+    return a->inputs == b->inputs && a->vocabulary == b->vocabulary && a->hidden == b->hidden &&
+           a->layers == b->layers && a->outputs == b->outputs && a->loss == b->loss && a->head == b->head &&
+           a->tied == b->tied && a->step == b->step && !strcmp(a->symbols, b->symbols) &&
+           a->cell->hash == b->cell->hash && !strcmp(a->cell->source, b->cell->source);
 }
 
 static void round_trip(const struct scratch *scratch, bptt_model *model, const char *what)
@@ -136,7 +137,8 @@ static void round_trip(const struct scratch *scratch, bptt_model *model, const c
     bptt_model *back = NULL;
     if (!model)
         return;
-    int saved = bptt_model_save(model, scratch->good, &error), loaded = saved ? saved : bptt_model_load(scratch->good, &back, &error);
+    int saved = bptt_model_save(model, scratch->good, &error),
+        loaded = saved ? saved : bptt_model_load(scratch->good, &back, &error);
     tap_ok(loaded == BPTT_OK && same_model(model, back), "%s: comes back with the same bits%s", what, error.text);
     if (back)
         bptt_model_save(back, scratch->bad, &error);
@@ -179,7 +181,8 @@ static void test_carried(const struct scratch *scratch)
     bptt_arrays_clear(&got);
     free(training);
     bptt_model_free(back);
-    tap_ok(bptt_model_load(scratch->good, &back, &error) == BPTT_OK && same_model(model, back), "a checkpoint is a model as well");
+    tap_ok(bptt_model_load(scratch->good, &back, &error) == BPTT_OK && same_model(model, back),
+           "a checkpoint is a model as well");
     bptt_model_free(back);
     bptt_model_free(model);
 }
@@ -192,7 +195,8 @@ static void is_refused(const struct scratch *scratch, int code, const char *part
     bptt_model *model = NULL;
     allocations.largest = 0;
     int status = bptt_model_load(scratch->bad, &model, &error);
-    int well = status == code && error.code == code && !model && strstr(error.text, scratch->bad) && strstr(error.text, part);
+    int well =
+        status == code && error.code == code && !model && strstr(error.text, scratch->bad) && strstr(error.text, part);
     tap_ok(well, "%s: refused", what);
     if (!well)
         tap_note("status %d, wanted %d and '%s'; %s", status, code, part, error.text);
@@ -203,17 +207,41 @@ static void is_refused(const struct scratch *scratch, int code, const char *part
 struct lie { const char *key, *value, *part; };      /* value: JSON in its scratch, NULL: it is taken out */
 
 static const struct lie lies[] = {
-    {"version", NULL, "version"}, {"version", "\"1\"", "version"}, {"version", "2", "newer bptt"},
-    {"hidden", NULL, "'hidden'"}, {"hidden", "0", "'hidden'"}, {"hidden", "-4", "'hidden'"}, {"hidden", "4.0", "'hidden'"},
-    {"hidden", "9223372036854775807", "'hidden'"}, {"hidden", "1048576", "more"}, {"hidden", "30000", "more"},
-    {"hidden", "5", "more weights than the file holds"}, {"hidden", "3", "shape"},
-    {"layers", "0", "'layers'"}, {"layers", "257", "'layers'"}, {"layers", "256", "more"}, {"layers", "1", "belongs to no part"},
-    {"inputs", "0", "'inputs'"}, {"inputs", "1048576", "more"}, {"inputs", "2", "shape"}, {"outputs", "0", "'outputs'"},
-    {"outputs", "16777216", "more"}, {"vocabulary", "16777216", "more"}, {"vocabulary", "-1", "'vocabulary'"},
-    {"vocabulary", "4", "shape"}, {"vocabulary", "0", "belongs to no part"},
-    {"loss", "\"absolute\"", "loss"}, {"loss", NULL, "loss"}, {"head", "false", "without a head"}, {"tied", "true", "tied"},
-    {"dims", "\"Q=3\"", "Q"}, {"dims", "\"?\"", "?"}, {"cell", NULL, "cell"}, {"cell", "{}", "cell"},
-    {"cell", "{\"source\": 3}", "cell"}, {"cell", "{\"source\": \"cell gru\\ninput x\\nstate h\\nh' = q(\"}", "cell"},
+    {"version", NULL, "version"},
+    {"version", "\"1\"", "version"},
+    {"version", "2", "newer bptt"},
+    {"hidden", NULL, "'hidden'"},
+    {"hidden", "0", "'hidden'"},
+    {"hidden", "-4", "'hidden'"},
+    {"hidden", "4.0", "'hidden'"},
+    {"hidden", "9223372036854775807", "'hidden'"},
+    {"hidden", "1048576", "more"},
+    {"hidden", "30000", "more"},
+    {"hidden", "5", "more weights than the file holds"},
+    {"hidden", "3", "shape"},
+    {"layers", "0", "'layers'"},
+    {"layers", "257", "'layers'"},
+    {"layers", "256", "more"},
+    {"layers", "1", "belongs to no part"},
+    {"inputs", "0", "'inputs'"},
+    {"inputs", "1048576", "more"},
+    {"inputs", "2", "shape"},
+    {"outputs", "0", "'outputs'"},
+    {"outputs", "16777216", "more"},
+    {"vocabulary", "16777216", "more"},
+    {"vocabulary", "-1", "'vocabulary'"},
+    {"vocabulary", "4", "shape"},
+    {"vocabulary", "0", "belongs to no part"},
+    {"loss", "\"absolute\"", "loss"},
+    {"loss", NULL, "loss"},
+    {"head", "false", "without a head"},
+    {"tied", "true", "tied"},
+    {"dims", "\"Q=3\"", "Q"},
+    {"dims", "\"?\"", "?"},
+    {"cell", NULL, "cell"},
+    {"cell", "{}", "cell"},
+    {"cell", "{\"source\": 3}", "cell"},
+    {"cell", "{\"source\": \"cell gru\\ninput x\\nstate h\\nh' = q(\"}", "cell"},
     {"cell", "{\"source\": \"\"}", "cell"},
 };
 
@@ -286,10 +314,11 @@ static void change(bptt_array *array, int kind)
 
 static void test_tensors(const struct scratch *scratch)
 {
-    static const char *const part[] = {"more weights than", "missing", "type and shape", "type and shape", "type and shape", "not finite",
-                                       "not finite", "belongs to no part"};
-    static const char *const name[] = {"a tensor is missing", "one has another name", "doubles", "transposed", "of another rank",
-                                       "a weight is not a number", "a weight is infinite", "an unknown tensor"};
+    static const char *const part[] = {"more weights than", "missing",    "type and shape", "type and shape",
+                                       "type and shape",    "not finite", "not finite",     "belongs to no part"};
+    static const char *const name[] = {"a tensor is missing",  "one has another name", "doubles",
+                                       "transposed",           "of another rank",      "a weight is not a number",
+                                       "a weight is infinite", "an unknown tensor"};
     for (int kind = 0; kind < CHANGES; kind++) {
         bptt_arrays set;
         char *metadata;
@@ -306,7 +335,8 @@ static void test_tensors(const struct scratch *scratch)
         bptt_array *more = realloc(set.items, (set.count + 1) * sizeof *more);
         set.items = more;
         if (kind == UNKNOWN)
-            more[set.count++] = (bptt_array){.name = "surplus", .type = BPTT_F32, .rank = 1, .shape = {1}, .data = &one};
+            more[set.count++] =
+                (bptt_array){.name = "surplus", .type = BPTT_F32, .rank = 1, .shape = {1}, .data = &one};
         if (safetensors_save(scratch->bad, &set, metadata, &error))
             tap_ok(0, "the test can write: %s", error.text);
         set.count -= kind == UNKNOWN;
@@ -325,8 +355,10 @@ static void test_tensors(const struct scratch *scratch)
 static void test_foreign(const struct scratch *scratch)
 {
     static const struct { const char *metadata, *part, *what; } files[] = {
-        {NULL, "without bptt's part", "a safetensors file of another program"}, {"a text", "not JSON", "a description that is not JSON"},
-        {"[1]", "not JSON", "a description that is no object"}, {"{}", "version", "an empty description"}};
+        {NULL, "without bptt's part", "a safetensors file of another program"},
+        {"a text", "not JSON", "a description that is not JSON"},
+        {"[1]", "not JSON", "a description that is no object"},
+        {"{}", "version", "an empty description"}};
     bptt_arrays set;
     bptt_error error = {0};
     if (safetensors_load(scratch->good, &set, NULL, &error))
@@ -382,7 +414,8 @@ static void test_unwritable(const struct scratch *scratch)
     char path[128];
     bptt_model *model = new_model("gru", 5, NULL, 1, 0);
     snprintf(path, sizeof path, "%s/nowhere/model", scratch->folder);
-    tap_ok(bptt_model_save(model, path, &error) == BPTT_ERROR_FILE && strstr(error.text, path), "into a folder that is not there");
+    tap_ok(bptt_model_save(model, path, &error) == BPTT_ERROR_FILE && strstr(error.text, path),
+           "into a folder that is not there");
     bptt_model_free(model);
 }
 

@@ -1,4 +1,4 @@
-/* model_file.c - a model file believes nothing of itself: sizes are held against the bytes that are there before anything is
+/* model_file.c - a model file is not believed: sizes are held against the bytes that are there before anything is
  * allocated for them, every tensor against the shape that the cell's equations give, every weight against infinity. The
  * cell's text is compiled to graphs only; no file makes bptt run a C compiler. */
 #include "model_file.h"
@@ -23,11 +23,11 @@ static const char *loss_name(int loss)
 static json_t *configuration(const bptt_model *m)
 {
     json_t *cell = json_pack("{s:s, s:s}", "name", m->cell->name, "source", m->cell->source);
-    json_t *json = json_pack("{s:i, s:o*, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:s, s:s, s:I}", "version", VERSION, "cell", cell,
-                             "inputs", (json_int_t)m->inputs, "vocabulary", (json_int_t)m->vocabulary, "hidden", (json_int_t)m->hidden,
-                             "layers", (json_int_t)m->layers, "outputs", (json_int_t)m->outputs, "loss", loss_name(m->loss), "head",
-                             m->head, "tied", m->tied, "dims", m->dims ? m->dims : "", "symbols", m->symbols, "step",
-                             (json_int_t)m->step);
+    json_t *json = json_pack("{s:i, s:o*, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:s, s:s, s:I}", "version", VERSION,
+                             "cell", cell, "inputs", (json_int_t)m->inputs, "vocabulary", (json_int_t)m->vocabulary,
+                             "hidden", (json_int_t)m->hidden, "layers", (json_int_t)m->layers, "outputs",
+                             (json_int_t)m->outputs, "loss", loss_name(m->loss), "head", m->head, "tied", m->tied,
+                             "dims", m->dims ? m->dims : "", "symbols", m->symbols, "step", (json_int_t)m->step);
     if (json && isfinite(m->valid_loss))
         json_object_set_new(json, "valid_loss", json_real(m->valid_loss));
     return json;
@@ -53,7 +53,8 @@ static char *metadata_text(const bptt_model *model, const char *training)
     return text;
 }
 
-int model_file_save(const bptt_model *model, const bptt_arrays *extra, const char *training, const char *path, bptt_error *error)
+int model_file_save(const bptt_model *model, const bptt_arrays *extra, const char *training, const char *path,
+                    bptt_error *error)
 {
     size_t count = (size_t)model->tensors + (extra ? extra->count : 0);
     bptt_arrays set = {.items = calloc(count, sizeof *set.items)};
@@ -96,7 +97,8 @@ static int read_whole(struct reader *r, const char *key, json_int_t low, json_in
     json_t *item = json_object_get(r->json, key);
     char what[120];
     if (!json_is_integer(item) || json_integer_value(item) < low || json_integer_value(item) > high) {
-        snprintf(what, sizeof what, "'%s' is missing or not between %lld and %lld", key, (long long)low, (long long)high);
+        snprintf(what, sizeof what, "'%s' is missing or not between %lld and %lld", key, (long long)low,
+                 (long long)high);
         return wrong(r, what);
     }
     *value = json_integer_value(item);
@@ -109,7 +111,8 @@ static int read_version(struct reader *r)
     if (!json_is_integer(version))
         return wrong(r, "its version is missing");
     if (json_integer_value(version) > VERSION)
-        return fail_file(r->error, BPTT_ERROR_FORMAT, r->path, "written by a newer bptt (format %lld; this one, %s, reads %d): update bptt",
+        return fail_file(r->error, BPTT_ERROR_FORMAT, r->path,
+                         "written by a newer bptt (format %lld; this one, %s, reads %d): update bptt",
                          (long long)json_integer_value(version), bptt_version(), VERSION);
     return BPTT_OK;
 }
@@ -269,7 +272,8 @@ int model_file_load(const char *path, bptt_model **model, bptt_arrays *extra, ch
         return status;
     r.json = metadata ? json_loads(metadata, 0, NULL) : NULL;
     if (!metadata)
-        status = fail_file(error, BPTT_ERROR_FORMAT, path, "a safetensors file without bptt's part: not a model written by bptt");
+        status = fail_file(error, BPTT_ERROR_FORMAT, path,
+                           "a safetensors file without bptt's part: not a model written by bptt");
     else if (!json_is_object(r.json))
         status = wrong(&r, "its description is not JSON");
     if (!status)

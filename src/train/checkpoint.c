@@ -1,6 +1,6 @@
-/* checkpoint.c - all that a run needs to go on to the same bits: the model, the optimiser's moments, the carried states and
- * the progress, in one safetensors file that is also a model. What must not change between two parts of a run is kept in
- * it under the names of the options, so that a difference can be named. */
+/* checkpoint.c - all that a run needs to go on to the same bits: the model, the optimiser's moments, the carried
+ * states and the progress, in one safetensors file that is also a model. What must not change between two parts of a
+ * run is kept in it under the names of the options, so that a difference can be named. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,9 +19,10 @@ static json_t *model_options(const struct job *job)
     snprintf(text, sizeof text, "%016llx", (unsigned long long)job->text_hash);
     snprintf(cell, sizeof cell, "%016llx", job->model->cell->hash);
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:f, s:I}", "text", text, "cell", cell, "hidden",
-                     (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "embedding", (json_int_t)job->model->inputs, "dim",
-                     c->dims ? c->dims : "", "tied", c->tied ? "yes" : "no", "symbols", vocabulary_kind_name(c->symbols), "windows",
-                     c->random_windows ? "random" : "streams", "valid", c->valid, "seed", (json_int_t)c->seed);
+                     (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "embedding",
+                     (json_int_t)job->model->inputs, "dim", c->dims ? c->dims : "", "tied", c->tied ? "yes" : "no",
+                     "symbols", vocabulary_kind_name(c->symbols), "windows", c->random_windows ? "random" : "streams",
+                     "valid", c->valid, "seed", (json_int_t)c->seed);
 }
 
 static json_t *trainer_options(const struct job *job)
@@ -29,10 +30,11 @@ static json_t *trainer_options(const struct job *job)
     static const char *const optimizers[] = {
         [BPTT_SGD] = "sgd", [BPTT_RMSPROP] = "rmsprop", [BPTT_ADAM] = "adam", [BPTT_ADAMW] = "adamw"};
     const bptt_trainer_config *t = &job->config.trainer;
-    return json_pack("{s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)t->batch, "length",
-                     (json_int_t)t->length, "optimizer", optimizers[t->optimizer], "lr", job->rate.peak, "momentum", t->momentum,
-                     "beta1", t->beta1, "beta2", t->beta2, "epsilon", t->epsilon, "weight-decay", t->weight_decay, "clip",
-                     t->clip_norm, "clip-value", t->clip_value, "dropout", t->dropout, "dropout-state", t->dropout_state);
+    return json_pack("{s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)t->batch,
+                     "length", (json_int_t)t->length, "optimizer", optimizers[t->optimizer], "lr", job->rate.peak,
+                     "momentum", t->momentum, "beta1", t->beta1, "beta2", t->beta2, "epsilon", t->epsilon,
+                     "weight-decay", t->weight_decay, "clip", t->clip_norm, "clip-value", t->clip_value, "dropout",
+                     t->dropout, "dropout-state", t->dropout_state);
 }
 
 static json_t *rate_options(const struct job *job)
@@ -40,9 +42,9 @@ static json_t *rate_options(const struct job *job)
     static const char *const schedules[] = {
         [BPTT_CONSTANT] = "constant", [BPTT_COSINE] = "cosine", [BPTT_STEP] = "step", [BPTT_PLATEAU] = "plateau"};
     const bptt_train_config *c = &job->config;
-    return json_pack("{s:s, s:I, s:f, s:I, s:f, s:I}", "schedule", schedules[c->schedule], "warmup", (json_int_t)c->warmup, "final-lr",
-                     c->final_rate, "decay-every", (json_int_t)c->decay_every, "decay", c->decay, "patience",
-                     (json_int_t)c->patience);
+    return json_pack("{s:s, s:I, s:f, s:I, s:f, s:I}", "schedule", schedules[c->schedule], "warmup",
+                     (json_int_t)c->warmup, "final-lr", c->final_rate, "decay-every", (json_int_t)c->decay_every,
+                     "decay", c->decay, "patience", (json_int_t)c->patience);
 }
 
 static json_t *options_json(const struct job *job)
@@ -69,13 +71,15 @@ static int fail_option(const struct job *job, const char *key, const json_t *bef
 {
     char old[120], new[120];
     if (!strcmp(key, "text"))
-        return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint, "this run was on another text: --resume goes on with the same files");
+        return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint,
+                         "this run was on another text: --resume goes on with the same files");
     if (!strcmp(key, "cell"))
-        return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint, "this run had another cell: --resume goes on with the same --cell");
+        return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint,
+                         "this run had another cell: --resume goes on with the same --cell");
     write_value(before, old, sizeof old);
     write_value(now, new, sizeof new);
-    return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint, "this run had --%s %s, not %s: --resume goes on with the same options",
-                     key, old, new);
+    return fail_file(job->error, BPTT_ERROR_ARGUMENT, job->checkpoint,
+                     "this run had --%s %s, not %s: --resume goes on with the same options", key, old, new);
 }
 
 /* The first option whose value differs from the checkpoint's. */
@@ -103,10 +107,11 @@ static void set_number(json_t *json, const char *key, double value)
 static json_t *progress_json(const struct job *job)
 {
     const struct progress *p = &job->progress;
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I}", "step", (json_int_t)p->step, "total",
-                             (json_int_t)p->total, "best_step", (json_int_t)p->best_step, "valid_step", (json_int_t)p->valid_step,
-                             "since_best", p->since_best, "since_decay", p->since_decay, "backtracks", p->backtracks, "window",
-                             (json_int_t)job->trainer->window, "updates", (json_int_t)job->trainer->updates);
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I}", "step", (json_int_t)p->step, "total",
+                  (json_int_t)p->total, "best_step", (json_int_t)p->best_step, "valid_step", (json_int_t)p->valid_step,
+                  "since_best", p->since_best, "since_decay", p->since_decay, "backtracks", p->backtracks, "window",
+                  (json_int_t)job->trainer->window, "updates", (json_int_t)job->trainer->updates);
     if (!json)
         return NULL;
     set_number(json, "minutes", p->minutes);
@@ -132,18 +137,27 @@ static int64_t get_whole(const json_t *json, const char *key)
 
 static int take_progress(struct job *job, const json_t *json)
 {
-    struct progress p = {
-        .step = get_whole(json, "step"), .total = get_whole(json, "total"), .best_step = get_whole(json, "best_step"),
-        .valid_step = get_whole(json, "valid_step"), .minutes = get_number(json, "minutes"), .since_best = (int)get_whole(json, "since_best"), .since_decay = (int)get_whole(json, "since_decay"),
-        .backtracks = (int)get_whole(json, "backtracks"), .seconds = get_number(json, "seconds"), .average = get_number(json, "average"),
-        .average_weight = get_number(json, "average_weight"), .best = get_number(json, "best"),
-        .last_valid = get_number(json, "last_valid"), .scale = get_number(json, "scale")};
+    struct progress p = {.step = get_whole(json, "step"),
+                         .total = get_whole(json, "total"),
+                         .best_step = get_whole(json, "best_step"),
+                         .valid_step = get_whole(json, "valid_step"),
+                         .minutes = get_number(json, "minutes"),
+                         .since_best = (int)get_whole(json, "since_best"),
+                         .since_decay = (int)get_whole(json, "since_decay"),
+                         .backtracks = (int)get_whole(json, "backtracks"),
+                         .seconds = get_number(json, "seconds"),
+                         .average = get_number(json, "average"),
+                         .average_weight = get_number(json, "average_weight"),
+                         .best = get_number(json, "best"),
+                         .last_valid = get_number(json, "last_valid"),
+                         .scale = get_number(json, "scale")};
     int64_t window = get_whole(json, "window"), updates = get_whole(json, "updates");
-    int makes_sense = p.step >= 0 && p.total >= 0 && window >= 0 && updates >= 0 && p.since_best >= 0 && p.since_decay >= 0 &&
-                      p.scale > 0 && p.scale <= 1 && p.seconds >= 0 && isfinite(p.average) && isfinite(p.average_weight);
+    int makes_sense = p.step >= 0 && p.total >= 0 && window >= 0 && updates >= 0 && p.since_best >= 0 &&
+                      p.since_decay >= 0 && p.scale > 0 && p.scale <= 1 && p.seconds >= 0 && isfinite(p.average) &&
+                      isfinite(p.average_weight);
     if (!makes_sense)
-        return fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "what it says of its run's progress makes no sense: not a checkpoint "
-                         "that bptt wrote");
+        return fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint,
+                         "what it says of its run's progress makes no sense: not written by bptt");
     job->progress = p;
     job->trainer->window = window;
     job->trainer->updates = updates;
@@ -209,8 +223,8 @@ static int take_extra(struct job *job, const char *name, float *data, int rank, 
     int fits = array && array->type == BPTT_F32 && array->rank == rank && array->shape[0] == shape[0] &&
                (rank == 1 || array->shape[1] == shape[1]);
     if (!fits)
-        return fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "tensor '%s' is missing or has another shape: not a checkpoint of "
-                         "this run", name);
+        return fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint,
+                         "tensor '%s' is missing or has another shape: not a checkpoint of this run", name);
     memcpy(data, array->data, (size_t)bptt_array_length(array) * sizeof(float));
     return BPTT_OK;
 }
@@ -240,17 +254,20 @@ int checkpoint_save(struct job *job)
     return status;
 }
 
-static int take_up(struct job *job, const bptt_model *model, const bptt_arrays *extra, const char *training, int compare)
+static int take_up(struct job *job, const bptt_model *model, const bptt_arrays *extra, const char *training,
+                   int compare)
 {
     json_t *json = training ? json_loads(training, 0, NULL) : NULL;
     json_t *progress = json_object_get(json, "progress");
     int status = BPTT_OK;
     if (!json_is_object(progress))
-        status = fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "this is a model, not a checkpoint: it does not say how far its run was");
+        status = fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint,
+                           "this is a model, not a checkpoint: it does not say how far its run was");
     if (!status && compare)
         status = compare_options(job, json_object_get(json, "options"));
     if (!status && model->count != job->model->count)
-        status = fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "its model has another shape than this run's");
+        status =
+            fail_file(job->error, BPTT_ERROR_FORMAT, job->checkpoint, "its model has another shape than this run's");
     if (!status)
         status = for_extras(job, take_extra, (void *)(uintptr_t)extra);
     if (!status)

@@ -1,4 +1,5 @@
-/* eval.c - the loss of a model of text on files: streams side by side, the state carried from the first symbol to the last. */
+/* eval.c - the loss of a model of text on files: streams side by side, the state carried from the first symbol to the
+ * last. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -61,8 +62,8 @@ static int evaluate(struct evaluation *e, int threads, bptt_error *error)
     return status;
 }
 
-static int read_tokens(const bptt_model *model, const char *const *files, size_t count, int32_t **token, int64_t *tokens,
-                       bptt_error *error)
+static int read_tokens(const bptt_model *model, const char *const *files, size_t count, int32_t **token,
+                       int64_t *tokens, bptt_error *error)
 {
     struct vocabulary vocabulary;
     char *text;
@@ -85,14 +86,16 @@ int bptt_eval(const bptt_model *model, const char *const *files, size_t file_cou
     int32_t *token;
     int64_t tokens;
     if (file_count == 0 || batch < 1 || batch > 1 << 20)
-        return fail(error, BPTT_ERROR_ARGUMENT, file_count ? "batch must be between 1 and 1048576" : "no text to evaluate on: name a file");
+        return fail(error, BPTT_ERROR_ARGUMENT,
+                    file_count ? "batch must be between 1 and 1048576" : "no text to evaluate on: name a file");
     int status = read_tokens(model, files, file_count, &token, &tokens, error);
     if (status)
         return status;
     struct evaluation e = {.model = model, .token = token, .batch = batch, .stretch = (tokens - 1) / batch};
     if (e.stretch < 1)
-        status = fail_file(error, BPTT_ERROR_ARGUMENT, files[0], "%lld symbols are too few for %lld rows: %s", (long long)tokens,
-                           (long long)batch, batch > 1 ? "lower --batch" : "there is nothing to predict");
+        status =
+            fail_file(error, BPTT_ERROR_ARGUMENT, files[0], "%lld symbols are too few for %lld rows: %s",
+                      (long long)tokens, (long long)batch, batch > 1 ? "lower --batch" : "there is nothing to predict");
     else
         status = evaluate(&e, threads, error);
     free(token);

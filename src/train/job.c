@@ -1,6 +1,6 @@
-/* job.c - bptt_train: window after window, and between them validation, samples, checkpoints and the decisions that follow
- * from them. Everything that decides a bit of the result is counted in steps; the clock only says when to save, and with a
- * limit in minutes once, early on, how many steps the run shall have. */
+/* job.c - bptt_train: window after window, and between them validation, samples, checkpoints and the decisions that
+ * follow from them. Everything that decides a bit of the result is counted in steps; the clock only says when to save,
+ * and with a limit in minutes once, early on, how many steps the run shall have. */
 #include "job.h"
 
 #include <math.h>
@@ -65,10 +65,12 @@ static void announce(struct job *job)
     bptt_model_info info;
     if (bptt_model_describe(job->model, &info, NULL))
         return;
-    snprintf(text, sizeof text, "%s %lldx%lld, %lld parameters (%s); %lld symbols of %lld kinds, %lld held out; batch %lld, length %lld; %.1f MiB",
-             info.cell_name, (long long)c->hidden, (long long)c->layers, (long long)info.parameters, info.kernel, (long long)job->tokens,
-             (long long)info.vocabulary, (long long)job->valid_tokens, (long long)c->trainer.batch, (long long)c->trainer.length,
-             (double)job->trainer->net.plan.total / 1048576);
+    snprintf(text, sizeof text,
+             "%s %lldx%lld, %lld parameters (%s); %lld symbols of %lld kinds, %lld held out; batch %lld, length %lld; "
+             "%.1f MiB",
+             info.cell_name, (long long)c->hidden, (long long)c->layers, (long long)info.parameters, info.kernel,
+             (long long)job->tokens, (long long)info.vocabulary, (long long)job->valid_tokens,
+             (long long)c->trainer.batch, (long long)c->trainer.length, (double)job->trainer->net.plan.total / 1048576);
     job_emit(job, (bptt_event){.kind = BPTT_EVENT_START, .text = text});
 }
 
@@ -102,7 +104,8 @@ static int checkpoint_is_due(const struct job *job)
 static int measure_valid(struct job *job, double *loss)
 {
     const int32_t *token = job->token + job->tokens - job->valid_tokens;
-    int64_t batch = job->config.trainer.batch, length = job->config.trainer.length, stretch = (job->valid_tokens - 1) / batch;
+    int64_t batch = job->config.trainer.batch, length = job->config.trainer.length,
+            stretch = (job->valid_tokens - 1) / batch;
     double sum = 0;
     for (int64_t start = 0; start < stretch; start += length) {
         int64_t steps = stretch - start < length ? stretch - start : length;
@@ -128,7 +131,8 @@ static void decay_on_plateau(struct job *job)
         return;
     job->progress.scale *= job->config.decay;
     job->progress.since_decay = 0;
-    job_note(job, "no progress in %d validations: learning rate now %g", job->config.patience, job->rate.peak * job->progress.scale);
+    job_note(job, "no progress in %d validations: learning rate now %g", job->config.patience,
+             job->rate.peak * job->progress.scale);
 }
 
 static int validate(struct job *job)
@@ -216,8 +220,13 @@ static void emit_step(struct job *job, double loss, double norm, double rate, in
     double spent = clock_seconds() - job->started, steps = (double)(p->step - first_step);
     double window = (double)job->config.trainer.batch * (double)job->config.trainer.length;
     double left = p->total ? spent / steps * (double)(p->total - p->step) : job->config.minutes * 60 - job_seconds(job);
-    job_emit(job, (bptt_event){.kind = BPTT_EVENT_STEP, .loss = smoothed(p), .step_loss = loss, .norm = norm, .rate = rate,
-                               .tokens_per_second = steps * window / spent, .seconds_left = left > 0 ? left : 0});
+    job_emit(job, (bptt_event){.kind = BPTT_EVENT_STEP,
+                               .loss = smoothed(p),
+                               .step_loss = loss,
+                               .norm = norm,
+                               .rate = rate,
+                               .tokens_per_second = steps * window / spent,
+                               .seconds_left = left > 0 ? left : 0});
 }
 
 /* Back to the last checkpoint at half the rate; without one the error stands. */
@@ -233,7 +242,8 @@ static int go_back(struct job *job, const bptt_error *why)
         return status;
     p->scale = scale;
     p->backtracks = times;
-    job_note(job, "%s; back to step %lld, learning rate now %g", why->text, (long long)p->step, job->rate.peak * p->scale);
+    job_note(job, "%s; back to step %lld, learning rate now %g", why->text, (long long)p->step,
+             job->rate.peak * p->scale);
     metrics_close(&job->metrics);
     status = metrics_open(&job->metrics, job->metrics_path, p->step, job->error);
     job->has_metrics = !status;
@@ -349,12 +359,19 @@ static void report(const struct job *job, bptt_train_result *result)
 {
     const struct progress *p = &job->progress;
     const struct network *net = &job->trainer->net;
-    *result = (bptt_train_result){
-        .step = p->step, .epochs = (double)p->step / (double)batches_per_epoch(&job->batches), .seconds = job_seconds(job),
-        .train_loss = smoothed(p), .valid_loss = p->last_valid, .best_valid_loss = p->best, .best_step = p->best_step,
-        .tokens = p->step * job->config.trainer.batch * job->config.trainer.length, .parameters = job->model->count,
-        .planned_bytes = (int64_t)net->plan.total + job->model->count * (int64_t)sizeof(float) + job->tokens * (int64_t)sizeof(int32_t),
-        .reason = job->stop ? "interrupted" : job->reason ? job->reason : "error"};
+    *result =
+        (bptt_train_result){.step = p->step,
+                            .epochs = (double)p->step / (double)batches_per_epoch(&job->batches),
+                            .seconds = job_seconds(job),
+                            .train_loss = smoothed(p),
+                            .valid_loss = p->last_valid,
+                            .best_valid_loss = p->best,
+                            .best_step = p->best_step,
+                            .tokens = p->step * job->config.trainer.batch * job->config.trainer.length,
+                            .parameters = job->model->count,
+                            .planned_bytes = (int64_t)net->plan.total + job->model->count * (int64_t)sizeof(float) +
+                                             job->tokens * (int64_t)sizeof(int32_t),
+                            .reason = job->stop ? "interrupted" : job->reason ? job->reason : "error"};
 }
 
 int bptt_train(const bptt_train_config *config, bptt_on_event *on_event, void *user, bptt_train_result *result,

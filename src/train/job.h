@@ -1,4 +1,5 @@
-/* job.h - `bptt train` from inside: one training run on text, its data, its place in time, and what it leaves on disk. */
+/* job.h - `bptt train` from inside: one training run on text, its data, its place in time, and what it leaves on
+ * disk. */
 #ifndef BPTT_TRAIN_JOB_H
 #define BPTT_TRAIN_JOB_H
 
@@ -54,7 +55,7 @@ struct job {
 };
 
 /* job.c */
-int job_emit(struct job *job, bptt_event event);                       /* fills in step and times; notes a wish to stop */
+int job_emit(struct job *job, bptt_event event); /* fills in step and times; notes a wish to stop */
 void job_note(struct job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double job_seconds(const struct job *job);                             /* training time of all sessions */
 

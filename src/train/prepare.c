@@ -15,10 +15,24 @@ bptt_train_config bptt_train_defaults(void)
     bptt_trainer_config trainer = bptt_trainer_defaults();
     trainer.rate = 4e-3;
     trainer.dropout = 0.2;
-    return (bptt_train_config){
-        .size = sizeof(bptt_train_config), .symbols = BPTT_CHARS, .max_words = 20000, .valid = 0.1, .cell = "lstm", .compile = 1,
-        .hidden = 512, .layers = 1, .forget_bias = 1, .trainer = trainer, .schedule = BPTT_COSINE, .warmup = 100,
-        .final_rate = 0.02, .decay_every = 1000, .decay = 0.5, .patience = 3, .sample_length = 300, .seed = 1};
+    return (bptt_train_config){.size = sizeof(bptt_train_config),
+                               .symbols = BPTT_CHARS,
+                               .max_words = 20000,
+                               .valid = 0.1,
+                               .cell = "lstm",
+                               .compile = 1,
+                               .hidden = 512,
+                               .layers = 1,
+                               .forget_bias = 1,
+                               .trainer = trainer,
+                               .schedule = BPTT_COSINE,
+                               .warmup = 100,
+                               .final_rate = 0.02,
+                               .decay_every = 1000,
+                               .decay = 0.5,
+                               .patience = 3,
+                               .sample_length = 300,
+                               .seed = 1};
 }
 
 /* ---- options ---- */
@@ -40,13 +54,23 @@ static int check_config(const bptt_train_config *c, bptt_error *error)
         return fail(error, BPTT_ERROR_ARGUMENT, "unknown kind of symbols or schedule");
     const double large = 1e15;
     const struct { const char *name; double value, low, high; } ranges[] = {
-        {"steps", (double)c->steps, 0, large}, {"epochs", c->epochs, 0, 1e9}, {"minutes", c->minutes, 0, 1e7},
-        {"warm-up", (double)c->warmup, 0, large}, {"the final share of the rate", c->final_rate, 0, 1},
-        {"decay-every", (double)c->decay_every, 0, large}, {"decay", c->decay, 0, 1}, {"valid", c->valid, 0, 0.5},
-        {"checkpoint-every", (double)c->checkpoint_every, 0, large}, {"valid-every", (double)c->valid_every, 0, large},
-        {"sample-every", (double)c->sample_every, 0, large}, {"sample-length", (double)c->sample_length, 0, 1e9},
-        {"max-words", (double)c->max_words, 1, 1 << 24}, {"early-stop", c->early_stop, 0, 1e9}, {"patience", c->patience, 0, 1e9},
-        {"embedding", (double)c->embedding, 0, 1 << 20}, {"learning rate", c->trainer.rate, 0, 1e6},
+        {"steps", (double)c->steps, 0, large},
+        {"epochs", c->epochs, 0, 1e9},
+        {"minutes", c->minutes, 0, 1e7},
+        {"warm-up", (double)c->warmup, 0, large},
+        {"the final share of the rate", c->final_rate, 0, 1},
+        {"decay-every", (double)c->decay_every, 0, large},
+        {"decay", c->decay, 0, 1},
+        {"valid", c->valid, 0, 0.5},
+        {"checkpoint-every", (double)c->checkpoint_every, 0, large},
+        {"valid-every", (double)c->valid_every, 0, large},
+        {"sample-every", (double)c->sample_every, 0, large},
+        {"sample-length", (double)c->sample_length, 0, 1e9},
+        {"max-words", (double)c->max_words, 1, 1 << 24},
+        {"early-stop", c->early_stop, 0, 1e9},
+        {"patience", c->patience, 0, 1e9},
+        {"embedding", (double)c->embedding, 0, 1 << 20},
+        {"learning rate", c->trainer.rate, 0, 1e6},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         int status = check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high, error);
@@ -90,8 +114,9 @@ static int put_aside(struct job *job, const char *path)
     char *aside = with_ending(path, "~");
     if (!aside)
         return fail_memory(job->error, strlen(path));
-    int status = rename(path, aside) ? fail_file(job->error, BPTT_ERROR_FILE, path, "cannot keep the earlier one as %s: %s", aside,
-                                                 strerror(errno)) : BPTT_OK;
+    int status = rename(path, aside) ? fail_file(job->error, BPTT_ERROR_FILE, path,
+                                                 "cannot keep the earlier one as %s: %s", aside, strerror(errno))
+                                     : BPTT_OK;
     if (!status && !strcmp(path, job->out))
         job_note(job, "the earlier %s is kept as %s", path, aside);
     free(aside);
@@ -100,7 +125,8 @@ static int put_aside(struct job *job, const char *path)
 
 /* ---- text ---- */
 
-static int read_tokens(struct job *job, const char *const *files, size_t count, int build, int32_t **token, int64_t *tokens)
+static int read_tokens(struct job *job, const char *const *files, size_t count, int build, int32_t **token,
+                       int64_t *tokens)
 {
     char *text;
     size_t length;
@@ -148,11 +174,12 @@ static int read_text(struct job *job)
     if (status)
         return status;
     job->text_hash = text_hash(TEXT_HASH, job->token, (size_t)job->tokens * sizeof *job->token);
-    status = batches_init(&job->batches, job->token, job->train_tokens, job->config.trainer.batch, job->config.trainer.length,
-                          job->config.random_windows, job->config.seed, job->config.files[0], job->error);
+    status = batches_init(&job->batches, job->token, job->train_tokens, job->config.trainer.batch,
+                          job->config.trainer.length, job->config.random_windows, job->config.seed,
+                          job->config.files[0], job->error);
     if (!status && job->valid_tokens > 0 && job->valid_tokens <= job->config.trainer.batch) {
-        job_note(job, "the held-out part has %lld symbols, too few for %lld rows: no validation", (long long)job->valid_tokens,
-                 (long long)job->config.trainer.batch);
+        job_note(job, "the held-out part has %lld symbols, too few for %lld rows: no validation",
+                 (long long)job->valid_tokens, (long long)job->config.trainer.batch);
         job->valid_tokens = 0;
     }
     return status;

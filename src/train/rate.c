@@ -24,7 +24,9 @@ double rate_at(const struct rate *rate, int64_t step)
         return value * (double)(step + 1) / (double)rate->warmup;
     switch (rate->schedule) {
     case BPTT_COSINE: return value * cosine_share(rate, step);
-    case BPTT_STEP: return rate->decay_every > 0 ? value * pow(rate->decay, (double)((step - rate->warmup) / rate->decay_every)) : value;
+    case BPTT_STEP:
+        return rate->decay_every > 0 ? value * pow(rate->decay, (double)((step - rate->warmup) / rate->decay_every))
+                                     : value;
     default: return value;
     }
 }

@@ -8,7 +8,8 @@
 
 bptt_sample_options bptt_sample_defaults(void)
 {
-    return (bptt_sample_options){.size = sizeof(bptt_sample_options), .length = 500, .temperature = 0.8, .top_p = 1, .seed = 1};
+    return (bptt_sample_options){
+        .size = sizeof(bptt_sample_options), .length = 500, .temperature = 0.8, .top_p = 1, .seed = 1};
 }
 
 struct candidate { float logit; int32_t token; double p; };
@@ -71,8 +72,10 @@ static int check_options(const bptt_sample_options *o, bptt_error *error)
 {
     if (o->size != sizeof *o)
         return fail(error, BPTT_ERROR_ARGUMENT, "the options do not come from bptt_sample_defaults");
-    if (o->length < 0 || o->top_k < 0 || !(o->temperature >= 0 && o->temperature <= 1e6) || !(o->top_p > 0 && o->top_p <= 1))
-        return fail(error, BPTT_ERROR_ARGUMENT, "length and top-k must not be negative, temperature between 0 and 1e6, top-p in (0, 1]");
+    if (o->length < 0 || o->top_k < 0 || !(o->temperature >= 0 && o->temperature <= 1e6) ||
+        !(o->top_p > 0 && o->top_p <= 1))
+        return fail(error, BPTT_ERROR_ARGUMENT,
+                    "length and top-k must not be negative, temperature between 0 and 1e6, top-p in (0, 1]");
     return BPTT_OK;
 }
 
@@ -95,7 +98,8 @@ static int feed(struct sampler *s, int32_t token, bptt_error *error)
     return bptt_stream_step(s->stream, &token, s->logits, error);
 }
 
-static int generate(struct sampler *s, int32_t previous, int (*on_text)(const char *, size_t, void *), void *user, bptt_error *error)
+static int generate(struct sampler *s, int32_t previous, int (*on_text)(const char *, size_t, void *), void *user,
+                    bptt_error *error)
 {
     char piece[512];
     for (int64_t i = 0; i < s->options->length; i++) {
@@ -124,8 +128,8 @@ static int begin(struct sampler *s, int32_t *previous, bptt_error *error)
     return status;
 }
 
-int bptt_sample(const bptt_model *model, const bptt_sample_options *options, int (*on_text)(const char *, size_t, void *),
-                void *user, bptt_error *error)
+int bptt_sample(const bptt_model *model, const bptt_sample_options *options,
+                int (*on_text)(const char *, size_t, void *), void *user, bptt_error *error)
 {
     bptt_sample_options defaults = bptt_sample_defaults();
     struct sampler s = {.model = model, .options = options ? options : &defaults};
@@ -137,7 +141,8 @@ int bptt_sample(const bptt_model *model, const bptt_sample_options *options, int
         return status;
     s.logits = calloc((size_t)model->outputs, sizeof *s.logits);
     s.candidate = calloc((size_t)model->outputs, sizeof *s.candidate);
-    status = s.logits && s.candidate ? bptt_stream_new(model, 1, &s.stream, error) : fail_memory(error, (size_t)model->outputs);
+    status = s.logits && s.candidate ? bptt_stream_new(model, 1, &s.stream, error)
+                                     : fail_memory(error, (size_t)model->outputs);
     if (!status) status = begin(&s, &previous, error);
     if (!status) status = generate(&s, previous, on_text, user, error);
     bptt_stream_free(s.stream);

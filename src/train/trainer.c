@@ -1,5 +1,5 @@
-/* trainer.c - windows into updates: gradient, clipping, optimiser. Sums over all gradients run over chunks of fixed length,
- * added in their order, so the norm has the same bits for any number of threads. */
+/* trainer.c - windows into updates: gradient, clipping, optimiser. Sums over all gradients run over chunks of fixed
+ * length, added in their order, so the norm has the same bits for any number of threads. */
 #include "trainer.h"
 
 #include <math.h>
@@ -11,8 +11,17 @@ enum { CHUNK = 1 << 14 };                  /* elements; a multiple of every vect
 
 bptt_trainer_config bptt_trainer_defaults(void)
 {
-    return (bptt_trainer_config){.size = sizeof(bptt_trainer_config), .batch = 32, .length = 64, .optimizer = BPTT_ADAM, .rate = 2e-3,
-                                 .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .clip_norm = 1, .carry = 1,
+    return (bptt_trainer_config){.size = sizeof(bptt_trainer_config),
+                                 .batch = 32,
+                                 .length = 64,
+                                 .optimizer = BPTT_ADAM,
+                                 .rate = 2e-3,
+                                 .momentum = 0.9,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.99,
+                                 .epsilon = 1e-8,
+                                 .clip_norm = 1,
+                                 .carry = 1,
                                  .gradient = "full"};
 }
 
@@ -34,10 +43,18 @@ static int check_config(const bptt_trainer_config *c, bptt_error *error)
     if (c->optimizer < BPTT_SGD || c->optimizer > BPTT_ADAMW)
         return fail(error, BPTT_ERROR_ARGUMENT, "unknown optimizer %d: sgd, rmsprop, adam or adamw", c->optimizer);
     const struct { const char *name; double value, low, high; } ranges[] = {
-        {"batch", (double)c->batch, 1, 1 << 24}, {"length", (double)c->length, 1, 1 << 30}, {"threads", c->threads, 0, 1024},
-        {"learning rate", c->rate, 0, 1e6}, {"momentum", c->momentum, 0, 1}, {"beta1", c->beta1, 0, 0.9999999},
-        {"beta2", c->beta2, 0, 0.9999999}, {"epsilon", c->epsilon, 0, 1e6}, {"weight decay", c->weight_decay, 0, 1e6},
-        {"clip", c->clip_norm, 0, 1e30}, {"clip value", c->clip_value, 0, 1e30}, {"dropout", c->dropout, 0, 0.999},
+        {"batch", (double)c->batch, 1, 1 << 24},
+        {"length", (double)c->length, 1, 1 << 30},
+        {"threads", c->threads, 0, 1024},
+        {"learning rate", c->rate, 0, 1e6},
+        {"momentum", c->momentum, 0, 1},
+        {"beta1", c->beta1, 0, 0.9999999},
+        {"beta2", c->beta2, 0, 0.9999999},
+        {"epsilon", c->epsilon, 0, 1e6},
+        {"weight decay", c->weight_decay, 0, 1e6},
+        {"clip", c->clip_norm, 0, 1e30},
+        {"clip value", c->clip_value, 0, 1e30},
+        {"dropout", c->dropout, 0, 0.999},
         {"dropout of the state", c->dropout_state, 0, 0.999},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
@@ -74,8 +91,12 @@ static int lay_out(struct bptt_trainer *t, bptt_error *error)
 {
     const bptt_model *model = t->model;
     struct network *net = &t->net;
-    struct network_config config = {.steps = (long)t->config.length, .batch = (long)t->config.batch, .threads = t->config.threads,
-                                    .gradients = 1, .dropout = t->config.dropout, .dropout_state = t->config.dropout_state,
+    struct network_config config = {.steps = (long)t->config.length,
+                                    .batch = (long)t->config.batch,
+                                    .threads = t->config.threads,
+                                    .gradients = 1,
+                                    .dropout = t->config.dropout,
+                                    .dropout_state = t->config.dropout_state,
                                     .seed = t->config.seed};
     int status = network_new(net, model, &config, error);
     if (status)
@@ -151,11 +172,14 @@ int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config
     if (status)
         return status;
     const size_t *bytes = t.net.plan.bytes;
-    *plan = (bptt_plan){
-        .parameters = (int64_t)bytes[PLAN_PARAMETERS] + model->count * (int64_t)sizeof(float), .gradients = (int64_t)bytes[PLAN_GRADIENTS],
-        .optimizer = (int64_t)bytes[PLAN_OPTIMIZER], .recorded = (int64_t)bytes[PLAN_RECORDED], .states = (int64_t)bytes[PLAN_STATES],
-        .scratch = (int64_t)bytes[PLAN_SCRATCH], .packed = (int64_t)bytes[PLAN_PACKED],
-        .total = (int64_t)t.net.plan.total + model->count * (int64_t)sizeof(float)};
+    *plan = (bptt_plan){.parameters = (int64_t)bytes[PLAN_PARAMETERS] + model->count * (int64_t)sizeof(float),
+                        .gradients = (int64_t)bytes[PLAN_GRADIENTS],
+                        .optimizer = (int64_t)bytes[PLAN_OPTIMIZER],
+                        .recorded = (int64_t)bytes[PLAN_RECORDED],
+                        .states = (int64_t)bytes[PLAN_STATES],
+                        .scratch = (int64_t)bytes[PLAN_SCRATCH],
+                        .packed = (int64_t)bytes[PLAN_PACKED],
+                        .total = (int64_t)t.net.plan.total + model->count * (int64_t)sizeof(float)};
     network_free(&t.net);
     return BPTT_OK;
 }
@@ -198,8 +222,8 @@ static void update_task(void *context, long task, int worker)
     case BPTT_SGD: k->sgd(n, w, g, first, u->scale, c->rate, c->momentum, c->weight_decay); break;
     case BPTT_RMSPROP: k->rmsprop(n, w, g, second, u->scale, c->rate, c->beta2, c->epsilon, c->weight_decay); break;
     default:
-        k->adam(n, w, g, first, second, u->scale, c->rate, c->beta1, c->beta2, correction1, correction2, c->epsilon, c->weight_decay,
-                c->optimizer == BPTT_ADAMW);
+        k->adam(n, w, g, first, second, u->scale, c->rate, c->beta1, c->beta2, correction1, correction2, c->epsilon,
+                c->weight_decay, c->optimizer == BPTT_ADAMW);
     }
 }
 
@@ -227,8 +251,8 @@ static int not_finite(struct bptt_trainer *t, double loss, bptt_error *error)
     network_find_not_finite(&t->net, where, sizeof where);
     const char *advice = t->config.clip_norm > 0 ? "the learning rate is too high: lower --lr, or --backtrack"
                                                  : "the gradient exploded: set --clip 1, or lower --lr";
-    return fail(error, BPTT_ERROR_NOT_FINITE, "step %lld: the %s is not finite, first in %s; most likely %s", (long long)t->window,
-                isfinite(loss) ? "gradient" : "loss", where, advice);
+    return fail(error, BPTT_ERROR_NOT_FINITE, "step %lld: the %s is not finite, first in %s; most likely %s",
+                (long long)t->window, isfinite(loss) ? "gradient" : "loss", where, advice);
 }
 
 static struct window window_of(const struct bptt_trainer *t, const void *x, const void *y)
@@ -288,7 +312,8 @@ static void swap_states(struct bptt_trainer *t)
     t->eval_state = carried;
 }
 
-int trainer_loss(struct bptt_trainer *t, const void *x, const void *y, long steps, int reset, double *loss, bptt_error *error)
+int trainer_loss(struct bptt_trainer *t, const void *x, const void *y, long steps, int reset, double *loss,
+                 bptt_error *error)
 {
     struct window window = window_of(t, x, y);
     window.steps = steps;
