@@ -9,7 +9,7 @@ enum { T = 7, D = 3, H = 5, Q = 2, P = H * D + H * H + H };
 /* 9.7.5: a_t = b_t + sum_{i=1..t-1} (prod_{j=i+1..t} c_j) b_i */
 double closed_sequence(const double *b, const double *c, int t);
 
-/* ---- 9.7.1: a nonlinear network, h_t = tanh(W x_t + U h_{t-1} + b); its parameters are w = (W, U, b), P numbers ---- */
+/* ---- 9.7.1: a nonlinear network, h_t = tanh(W x_t + U h_{t-1} + b); w = (W, U, b) is one vector of P numbers ---- */
 
 struct tanh_network {
     double w[H][D], u[H][H], b[H];

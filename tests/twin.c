@@ -88,6 +88,17 @@ double *twin_find(const struct twin *twin, const char *name)
     return NULL;
 }
 
+double *twin_find_in(const struct twin *twin, int layer, const char *name)
+{
+    static const char prefix[] = "layers.0.";
+    for (int i = 0; i < twin->count; i++) {
+        const char *whole = twin->view[i].name;
+        if (!strncmp(whole, "layers.", 7) && whole[7] == '0' + layer && !strcmp(whole + sizeof prefix - 1, name))
+            return twin->value[i];
+    }
+    return NULL;
+}
+
 bptt_run_options twin_options(void)
 {
     bptt_run_options options = bptt_run_defaults();

@@ -25,6 +25,7 @@ void twin_free(struct twin *twin);
 double twin_draw(struct twin *twin);                           /* between -1 and 1 */
 void twin_fill(struct twin *twin, double *to, int n);
 double *twin_find(const struct twin *twin, const char *name);  /* "layers.0.W"; NULL if there is none */
+double *twin_find_in(const struct twin *twin, int layer, const char *name);    /* "W" of a layer below 10 */
 void twin_write(struct twin *twin);                            /* the doubles into the model, and rounded as it is */
 
 /* Options for a run in double precision. */
