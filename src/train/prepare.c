@@ -41,7 +41,7 @@ static int check_range(const char *name, double value, double low, double high, 
 {
     if (value >= low && value <= high)
         return BPTT_OK;
-    return fail(error, BPTT_ERROR_ARGUMENT, "%s is %g; it must be between %g and %g", name, value, low, high);
+    return fail(error, BPTT_ERROR_ARGUMENT, "%s is %.9g; it must be between %.9g and %.9g", name, value, low, high);
 }
 
 static int check_config(const bptt_train_config *c, bptt_error *error)
