@@ -199,8 +199,8 @@ $(B)/bptt: $(CLI_OBJECTS) $(B)/libbptt.a
 $(B)/tests/%: tests/%.c $(B)/obj/tests/tap.o $(B)/libbptt.a
 	@mkdir -p $(@D)
 	$(SAY) "  CC    $@"
-	$(Q)$(COMPILE) -MF $@.d -Iinclude -o $@ $< $(B)/obj/tests/tap.o $(B)/libbptt.a $(LDFLAGS) $(LIBS) \
-		$$(sed -n '1,9s,^// link: *,,p' $<)
+	$(Q)$(COMPILE) -MF $@.d -Iinclude -o $@ $< $$(sed -n '1,9s,^// link: *,,p' $<) \
+		$(B)/obj/tests/tap.o $(B)/libbptt.a $(LDFLAGS) $(LIBS)
 
 $(B)/obj/tests/tap.o: tests/tap.c $(B)/flags
 	@mkdir -p $(@D)
