@@ -15,10 +15,9 @@
 static json_t *model_options(const struct job *job)
 {
     const bptt_train_config *c = &job->config;
-    char text[20], cell[20];
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)job->text_hash);
+    char cell[20];
     snprintf(cell, sizeof cell, "%016llx", job->model->cell->hash);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:f, s:I}", "text", text, "cell", cell, "hidden",
+    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:f, s:I}", "cell", cell, "hidden",
                      (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "embedding",
                      (json_int_t)job->model->inputs, "dim", c->dims ? c->dims : "", "tied", c->tied ? "yes" : "no",
                      "symbols", vocabulary_kind_name(c->symbols), "windows", c->random_windows ? "random" : "streams",
@@ -47,10 +46,14 @@ static json_t *rate_options(const struct job *job)
                      "decay", c->decay, "patience", (json_int_t)c->patience);
 }
 
+/* The text comes last: another one follows from some of the options, which are then what to name. */
 static json_t *options_json(const struct job *job)
 {
+    char text[20];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)job->text_hash);
     json_t *first = model_options(job), *second = trainer_options(job), *third = rate_options(job);
-    int failed = !first || !second || !third || json_object_update(first, second) || json_object_update(first, third);
+    int failed = !first || !second || !third || json_object_update(first, second) ||
+                 json_object_update(first, third) || json_object_set_new(first, "text", json_string(text));
     json_decref(second);
     json_decref(third);
     if (!failed)

@@ -92,10 +92,11 @@ int bptt_eval(const bptt_model *model, const char *const *files, size_t file_cou
     if (status)
         return status;
     struct evaluation e = {.model = model, .token = token, .batch = batch, .stretch = (tokens - 1) / batch};
-    if (e.stretch < 1)
-        status =
-            fail_file(error, BPTT_ERROR_ARGUMENT, files[0], "%lld symbols are too few for %lld rows: %s",
-                      (long long)tokens, (long long)batch, batch > 1 ? "lower --batch" : "there is nothing to predict");
+    if (tokens < 2)
+        status = fail_file(error, BPTT_ERROR_ARGUMENT, files[0], "one symbol alone: there is nothing to predict");
+    else if (e.stretch < 1)
+        status = fail_file(error, BPTT_ERROR_ARGUMENT, files[0],
+                           "%lld symbols are too few for %lld rows: lower --batch", (long long)tokens, (long long)batch);
     else
         status = evaluate(&e, threads, error);
     free(token);

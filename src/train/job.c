@@ -12,8 +12,8 @@
 
 #include "../file/model_file.h"
 
-enum { CALIBRATION = 20, BACKTRACKS = 8 }; /* steps timed for a limit in minutes; times to go back before giving up */
-static const double CHECKPOINT_SECONDS = 120, MEMORY_OF_AVERAGE = 0.98;
+enum { CALIBRATION = 20, BACKTRACKS = 8 }; /* least steps timed for a limit in minutes; times to go back */
+static const double CALIBRATION_SHARE = 0.03, CHECKPOINT_SECONDS = 120, MEMORY_OF_AVERAGE = 0.98;
 
 static double clock_seconds(void)
 {
@@ -280,7 +280,8 @@ static void calibrate(struct job *job)
 {
     struct progress *p = &job->progress;
     double minutes = job->config.minutes;
-    if (minutes <= 0 || p->minutes == minutes || p->step < CALIBRATION)
+    if (minutes <= 0 || p->minutes == minutes || p->step < CALIBRATION ||
+        job_seconds(job) < CALIBRATION_SHARE * 60 * minutes)
         return;
     double step = job_seconds(job) / (double)p->step * (job->valid_tokens ? 1.06 : 1.01);
     int64_t left = (int64_t)((minutes * 60 - job_seconds(job)) / step), total = p->step + (left > 1 ? left : 1);
