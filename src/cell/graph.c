@@ -30,6 +30,8 @@ int graph_raw(struct graph *graph, struct node node)
     struct node *data = arena_grow(graph->arena, graph->node, graph->count, &graph->capacity, sizeof node);
     if (!data) {
         graph->failed = 1;
+        if (!graph->node)
+            graph->node = &graph->spare;
         return 0;                          /* a valid index: building goes on, graph_ok reports */
     }
     graph->node = data;

@@ -70,6 +70,7 @@ struct graph {
     int sinks, sink_capacity;
     struct arena *arena;
     int failed;                            /* out of memory: sticky, tested by graph_ok */
+    struct node spare;                     /* node 0 when there was no memory for a first one */
 };
 
 enum start_kind { START_DEFAULT, START_NUMBER, START_UNIFORM, START_NORMAL, START_ORTHOGONAL, START_IDENTITY };
