@@ -159,7 +159,7 @@ void graph_sink(struct graph *graph, enum sink_kind kind, int index, int left, i
         return;
     }
     graph->sink = data;
-    graph->sink[graph->sinks++] = (struct sink){kind, index, left, right};
+    graph->sink[graph->sinks++] = (struct sink){kind, index, left, right, -1};
 }
 
 int graph_ok(const struct graph *graph, bptt_error *error)

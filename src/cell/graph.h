@@ -61,7 +61,7 @@ enum sink_kind {
     SINK_OUTER,                            /* backward: dL/dW of matrix `index` += left right^T */
     SINK_ROWS                              /* backward: dL/db of vector `index` += left, summed over rows */
 };
-struct sink { enum sink_kind kind; int index, left, right; };
+struct sink { enum sink_kind kind; int index, left, right; int place; };   /* place: of an assignment, or -1 */
 
 struct graph {
     struct node *node;

@@ -24,7 +24,7 @@
 enum symbol_kind { SYMBOL_VALUE, SYMBOL_NEXT, SYMBOL_MATRIX, SYMBOL_VECTOR, SYMBOL_DIM };
 struct symbol { const char *name; enum symbol_kind kind; int index; int place; };   /* node, parameter or dimension */
 
-enum { DEPTH_LIMIT = 200 };
+enum { DEPTH_LIMIT = 200, NAME_LIMIT = 40 };
 
 struct parser {
     struct bptt_cell *cell;                /* NULL for a derivative's text */
@@ -94,6 +94,8 @@ static int word_is(const struct parser *p, const char *word)
 static const char *token_name(struct parser *p)
 {
     size_t length = (size_t)p->token.length - (p->token.kind == TOKEN_PRIMED);
+    if (length > NAME_LIMIT)
+        error_at(p, p->token.place, "%s", "names have at most 40 characters");
     const char *name = arena_string(p->graph->arena, p->text + p->token.place, length);
     if (!name)
         out_of_memory(p);
@@ -106,8 +108,6 @@ static const char *expect_name(struct parser *p, const char *message)
         error_at(p, p->token.place, "%s", message);
         return "";
     }
-    if (p->token.length > 40)
-        error_at(p, p->token.place, "%s", "names have at most 40 characters");
     const char *name = token_name(p);
     advance(p);
     return name;
@@ -326,6 +326,8 @@ static int vector_name(struct parser *p, const char *name, int place)
     struct symbol *symbol = find(p, name, 0);
     if (!symbol && !p->cell)
         return error_at(p, place, "unknown name '%s'", name);
+    if (!symbol && isupper((unsigned char)name[0]) && p->token.kind == TOKEN_WRONG)
+        return error_at(p, p->token.place, "%s", "this is not a number, a name or a sign of the language");
     if (!symbol && isupper((unsigned char)name[0]))
         return error_at(p, place, "unknown name '%s' (a matrix stands before what it multiplies; vectors are lower case)", name);
     if (!symbol)
@@ -736,8 +738,11 @@ static void statement_assign(struct parser *p)
     if (!p->graph->node[value].name && p->graph->node[value].op != OP_CONST)
         p->graph->node[value].name = primed ? arena_string(p->graph->arena, p->text + place, strlen(name) + 1) : name;
     define_new(p, name, primed ? SYMBOL_NEXT : SYMBOL_VALUE, value, place);
-    if (primed)
-        graph_sink(p->graph, SINK_NEXT, state, value, -1);
+    if (!primed)
+        return;
+    graph_sink(p->graph, SINK_NEXT, state, value, -1);
+    if (p->graph->sinks)
+        p->graph->sink[p->graph->sinks - 1].place = place;
 }
 
 struct keyword { const char *word; void (*read)(struct parser *); };

@@ -93,7 +93,7 @@ static int infer_sinks(struct shapes *s)
         if (sink->kind != SINK_NEXT || known(s, w) == DIM_ONE)
             continue;                      /* a single number is spread over the state */
         int state = fresh(s, s->cell->state[sink->index].dim);
-        int status = unify(s, w, state, raw->node[sink->left].place, "the state and its next value,");
+        int status = unify(s, w, state, sink->place, "the state and its next value,");
         if (status)
             return status;
     }

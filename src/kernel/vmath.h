@@ -218,7 +218,7 @@ static inline vec v_log(vec x)
 {
     ivec tiny = x < v_splat(0x1p-126f);
     vec normal = v_select(tiny, x * 0x1p23f, x);
-    ivec bits = (ivec)normal - 0x3F3504F3; /* sqrt(1/2), so that the mantissa left over lies around 1 */
+    ivec bits = (ivec)((uvec)normal - 0x3F3504F3); /* sqrt(1/2), so that the mantissa left over lies around 1 */
     ivec power = (bits >> 23) - (tiny & 23);
     vec f = (vec)((bits & 0x7FFFFF) + 0x3F3504F3) - 1.0f;
     vec k = __builtin_convertvector(power, vec);

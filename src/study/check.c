@@ -166,8 +166,11 @@ static int make_states(struct problem *p)
     return 1;
 }
 
+/* The same numbers for the same sizes, whatever was drawn before. */
 static int make_problem(struct problem *p, long inputs, long hidden, long steps, long batch)
 {
+    p->drawn = 0;
+    p->sensitivity = 0;
     int status = make_model(p, inputs, hidden);
     if (status)
         return status;
