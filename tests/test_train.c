@@ -127,6 +127,7 @@ static int same_files(const char *one, const char *other, const char *ending)
 
 struct record {
     int64_t stop_at;                       /* ask to stop at this step; 0: never */
+    double losses[8];                      /* of the first steps */
     int count[8], first, last;             /* events by kind; the kinds of the first and the last */
     double rate, loss, valid;              /* the last ones */
     char notes[2000], sample[400];
@@ -143,6 +144,8 @@ static int on_event(const bptt_event *event, void *user)
     if (event->kind == BPTT_EVENT_STEP) {
         r->rate = event->rate;
         r->loss = event->step_loss;
+        if (event->step <= 8)
+            r->losses[event->step - 1] = event->step_loss;
     }
     if (event->kind == BPTT_EVENT_VALID)
         r->valid = event->loss;
@@ -240,6 +243,9 @@ static void test_resuming(const struct scratch *s)
     config.valid_every = 3;
     config.trainer.optimizer = BPTT_RMSPROP;
     is_resumable(s, config, "words, rmsprop, plateau");
+    config.trainer.rate = 1e-30;
+    config.patience = 3;
+    is_resumable(s, config, "a plateau between two parts");
     config = small(s, s->out);
     config.cell = "lstm";
     config.trainer.length = 1;
@@ -344,6 +350,25 @@ static void test_second_run(const struct scratch *s)
     tap_ok(train(&config, &record, NULL, &error) == BPTT_OK, "a run%s", error.text);
     tap_ok(second.status == BPTT_ERROR_BUSY && strstr(second.error.text, s->out), "a second one to the same file: %s",
            second.error.text);
+    take_away(s->out);
+}
+
+/* ---- epochs ---- */
+
+/* With a rate of 0 the second pass over the text is the first one again, if it starts from the same state. */
+static void test_epochs(const struct scratch *s)
+{
+    bptt_error error;
+    bptt_train_result result;
+    struct record record = {0};
+    bptt_train_config config = small(s, s->out);
+    config.trainer.length = 200;
+    config.trainer.rate = 0;
+    config.steps = 6;
+    tap_ok(train(&config, &record, &result, &error) == BPTT_OK && result.epochs == 2, "two epochs of three windows%s",
+           error.text);
+    tap_ok(!memcmp(record.losses, record.losses + 3, 3 * sizeof(double)), "the state starts anew with each");
+    tap_ok(record.losses[0] != record.losses[1], "windows differ");
     take_away(s->out);
 }
 
@@ -681,6 +706,13 @@ static void test_sample(const struct scratch *s)
     options.seed = 2;
     two = sampled(model, &options, &error);
     tap_ok(strcmp(one.text, two.text) != 0, "another seed, another text");
+    options.temperature = 1e6;
+    options.length = 300;
+    two = sampled(model, &options, &error);
+    int kinds = 0;
+    for (int i = 1; i < 256; i++)
+        kinds += memchr(two.text, i, two.length) != NULL;
+    tap_ok(kinds > 140, "each symbol is a draw of its own: %d kinds of 255 when all are as likely", kinds);
     options.length = 0;
     tap_ok(sampled(model, &options, &error).calls == 0 && !error.code, "no symbols are no symbols");
     options.length = 40;
@@ -811,6 +843,7 @@ int main(void)
     test_other_options(&s);
     test_files(&s);
     test_second_run(&s);
+    test_epochs(&s);
     test_limits(&s);
     test_early_stop(&s);
     test_not_finite(&s);

@@ -373,6 +373,45 @@ static void test_bits(void)
     tap_ok(trained(2, 3, &other) == want && other == one, "validation between steps does not touch the training");
 }
 
+/* ---- the state between windows ---- */
+
+/* With a rate of 0 the same window has the same loss, if it starts from the same state and has the same mask. */
+static void test_carry(int carry)
+{
+    bptt_trainer_config config = small_config();
+    config.rate = 0;
+    config.carry = carry;
+    struct subject *s = subject_new(new_model("gru", VOCABULARY, 6, 1, 0), &config);
+    double first, second, third, norm, valid[3];
+    int status = step(s, 0, &first, &norm, NULL);
+    if (!status) status = step(s, 0, &second, &norm, NULL);
+    bptt_trainer_reset_state(s->trainer);
+    if (!status) status = step(s, 0, &third, &norm, NULL);
+    tap_ok(!status && (second != first) == carry, "carry %d: the state %s", carry, carry ? "goes on" : "starts anew");
+    tap_ok(third == first, "carry %d: a reset is a new start", carry);
+    for (int i = 0; i < 3 && !status; i++)
+        status = bptt_trainer_loss(s->trainer, s->token[0], s->target[0], i != 1, &valid[i], NULL);
+    tap_ok(!status && (valid[1] != valid[0]) == carry && valid[2] == valid[0], "carry %d: likewise for losses alone",
+           carry);
+    subject_free(s);
+}
+
+static void test_masks_change(void)
+{
+    bptt_trainer_config config = small_config();
+    config.rate = 0;
+    config.dropout = 0.3;
+    struct subject *s = subject_new(new_model("gru", VOCABULARY, 6, 1, 0), &config);
+    double first, second, norm, valid, again;
+    int status = step(s, 0, &first, &norm, NULL);
+    if (!status) status = step(s, 0, &second, &norm, NULL);
+    if (!status) status = bptt_trainer_loss(s->trainer, s->token[0], s->target[0], 1, &valid, NULL);
+    if (!status) status = bptt_trainer_loss(s->trainer, s->token[0], s->target[0], 1, &again, NULL);
+    tap_ok(!status && first != second && first != valid, "a trainer's windows have masks of their own");
+    tap_ok(valid == again, "losses alone have none");
+    subject_free(s);
+}
+
 /* ---- nothing is allocated ---- */
 
 static void test_no_allocation(void)
@@ -578,6 +617,9 @@ int main(void)
     test_clipping();
     test_rates();
     test_bits();
+    test_carry(0);
+    test_carry(1);
+    test_masks_change();
     test_no_allocation();
     test_dropout("lstm", 0.3, 0);
     test_dropout("gru", 0, 0.4);
