@@ -241,7 +241,8 @@ typedef struct bptt_trainer bptt_trainer;
 int bptt_trainer_new(bptt_model *model, const bptt_trainer_config *config, bptt_trainer **trainer, bptt_error *error);
 void bptt_trainer_free(bptt_trainer *trainer);
 /* One window: forward, backward, clip, update. x and y as in "Conventions" (plain pointers). The loss is that before the
- * update; norm that before clipping. Fails with BPTT_ERROR_NOT_FINITE, the model untouched. Allocates nothing. */
+ * update; norm that before clipping. Fails with BPTT_ERROR_NOT_FINITE, the model untouched and the carried state back at
+ * its start. Allocates nothing. */
 int bptt_trainer_step(bptt_trainer *trainer, const void *x, const void *y, double *loss, double *norm, bptt_error *error);
 void bptt_trainer_set_rate(bptt_trainer *trainer, double rate);
 void bptt_trainer_reset_state(bptt_trainer *trainer);

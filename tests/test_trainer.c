@@ -382,7 +382,7 @@ static void test_carry(int carry)
     config.rate = 0;
     config.carry = carry;
     struct subject *s = subject_new(new_model("gru", VOCABULARY, 6, 1, 0), &config);
-    double first, second, third, norm, valid[3];
+    double first = NAN, second = NAN, third = NAN, norm, valid[3] = {NAN, NAN, NAN};
     int status = step(s, 0, &first, &norm, NULL);
     if (!status) status = step(s, 0, &second, &norm, NULL);
     bptt_trainer_reset_state(s->trainer);
@@ -402,7 +402,7 @@ static void test_masks_change(void)
     config.rate = 0;
     config.dropout = 0.3;
     struct subject *s = subject_new(new_model("gru", VOCABULARY, 6, 1, 0), &config);
-    double first, second, norm, valid, again;
+    double first = NAN, second = NAN, norm, valid = NAN, again = NAN;
     int status = step(s, 0, &first, &norm, NULL);
     if (!status) status = step(s, 0, &second, &norm, NULL);
     if (!status) status = bptt_trainer_loss(s->trainer, s->token[0], s->target[0], 1, &valid, NULL);

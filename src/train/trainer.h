@@ -16,7 +16,6 @@ struct bptt_trainer {
     int64_t updates;                       /* of the moments: their bias corrections */
 };
 
-
 /* As bptt_trainer_loss, for a window of `steps` <= length. */
 int trainer_loss(struct bptt_trainer *trainer, const void *x, const void *y, long steps, int reset, double *loss,
                  bptt_error *error);
