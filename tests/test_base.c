@@ -103,7 +103,7 @@ static void test_plan_failure(void)
     error = (bptt_error){0};
     plan_add(&plan, PLAN_DATA, (size_t)1 << 62, 1);
     tap_ok(plan_allocate(&plan, &error) == BPTT_ERROR_MEMORY, "plan: more than there is");
-    tap_text(error.text, "out of memory: 4611686018427387904 bytes", "plan: says how many bytes");
+    tap_ok(strstr(error.text, "needs 4294967296.0 GiB") != NULL, "plan: says how much: %s", error.text);
     plan_free(&plan);
     int named = 1;
     for (int kind = 0; kind < PLAN_KINDS; kind++)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { ARENA_ALIGN = 16, ARENA_FIRST = 16 * 1024, ARENA_LARGEST = 1024 * 1024, PLAN_ALIGN = 64 };
 
@@ -133,11 +134,21 @@ static size_t mapped(const struct plan *plan)
     return plan->total ? plan->total : PLAN_ALIGN;
 }
 
+int memory_fits(size_t bytes, bptt_error *error)
+{
+    const double gigabyte = 1 << 30;
+    double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if ((double)bytes <= machine)
+        return BPTT_OK;
+    return fail(error, BPTT_ERROR_MEMORY, "this needs %.1f GiB of memory or more, and the machine has %.1f GiB: use a smaller "
+                "model, batch or length", bytes == SIZE_MAX ? machine / gigabyte : (double)bytes / gigabyte, machine / gigabyte);
+}
+
 int plan_allocate(struct plan *plan, bptt_error *error)
 {
-    if (plan->failed)
-        return fail(error, BPTT_ERROR_MEMORY, "out of memory: the sizes asked for do not fit into this machine's "
-                    "memory (more than %zu bytes); use a smaller model, batch or length", plan->total);
+    int status = memory_fits(plan->failed ? SIZE_MAX : plan->total, error);
+    if (status)
+        return status;
     void *base = mmap(NULL, mapped(plan), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
         return fail_memory(error, plan->total);

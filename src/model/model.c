@@ -198,6 +198,9 @@ int model_shape(const bptt_model_config *config, bptt_model **out, bptt_error *e
 
 int model_allocate(bptt_model *model, bptt_error *error)
 {
+    int status = memory_fits(size_mul((size_t)model->count, sizeof *model->data), error);
+    if (status)
+        return status;
     model->data = calloc((size_t)model->count + STAGE_PAD, sizeof *model->data);
     return model->data ? BPTT_OK : fail_memory(error, (size_t)model->count * sizeof *model->data);
 }
