@@ -184,6 +184,47 @@ static void test_atomic_bad(struct place *place)
     empty(place->folder);
 }
 
+/* A regular file under /dev is replaced as elsewhere: written through it would hold the old model and the new one. */
+static void test_atomic_shared_memory(void)
+{
+    char folder[] = "/dev/shm/bptt-test-XXXXXX", path[64], data[16];
+    if (!mkdtemp(folder)) {
+        tap_skip("no /dev/shm here", "a file in shared memory is replaced");
+        return;
+    }
+    snprintf(path, sizeof path, "%s/a", folder);
+    int status = write_text(path, "first", NULL) || write_text(path, "two", NULL);
+    tap_ok(!status && get(path, data, sizeof data) == 3, "a file in shared memory is replaced");
+    empty(folder);
+    rmdir(folder);
+}
+
+/* `bptt ... --out /dev/stdout > file`: what the program writes before and after stays. */
+static void test_atomic_descriptor(struct place *place)
+{
+    char data[32] = "", name[32], *path = in(place, 0, "a");
+    bptt_error error = {0};
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    snprintf(name, sizeof name, "/dev/fd/%d", fd);
+    int well = write(fd, "<", 1) == 1 && !write_text(name, "middle", &error) && write(fd, ">", 1) == 1;
+    close(fd);
+    get(path, data, sizeof data);
+    tap_ok(well, "written to an open file %s", error.text);
+    tap_text(data, "<middle>", "in its place");
+    tap_ok(file_count(place->folder) == 1, "nothing aside");
+    failed(write_text(name, "x", &error), &error, BPTT_ERROR_FILE, name, "Bad file descriptor", "a closed one");
+    error = (bptt_error){0};
+    failed(write_text("/dev/fd/1x", "x", &error), &error, BPTT_ERROR_FILE, "/dev/fd/1x", "cannot write", "no number");
+    int gate[2];
+    if (pipe(gate))
+        return;
+    snprintf(name, sizeof name, "/dev/fd/%d", gate[1]);
+    tap_ok(!write_text(name, "piped", NULL) && read(gate[0], data, sizeof data) == 5, "a pipe, which cannot be synced");
+    close(gate[0]);
+    close(gate[1]);
+    empty(place->folder);
+}
+
 /* Permissions bind all but root. */
 static void test_atomic_protected(struct place *place)
 {
@@ -681,6 +722,19 @@ static void test_lock(struct place *place)
     empty(place->folder);
 }
 
+/* Someone tidies up while a run holds the lock; the next run gets a file of its own, which the first must leave. */
+static void test_lock_removed(struct place *place)
+{
+    char *path = in(place, 0, "m"), *lock_path = in(place, 1, "m.lock");
+    struct run_lock one, two, three;
+    tap_ok(!lock_take(&one, path, NULL) && !unlink(lock_path) && !lock_take(&two, path, NULL), "a lock file is removed");
+    lock_release(&one);
+    tap_ok(lock_take(&three, path, NULL) == BPTT_ERROR_BUSY, "the first run leaves the lock of the second");
+    lock_release(&two);
+    tap_ok(access(lock_path, F_OK), "which removes it");
+    empty(place->folder);
+}
+
 static void test_lock_death(struct place *place)
 {
     char *path = in(place, 0, "m");
@@ -835,6 +889,8 @@ int main(void)
     test_atomic_good(&place);
     test_atomic_names(&place);
     test_atomic_bad(&place);
+    test_atomic_shared_memory();
+    test_atomic_descriptor(&place);
     test_atomic_protected(&place);
     test_atomic_full(&place);
     test_safetensors_round(&place);
@@ -846,6 +902,7 @@ int main(void)
     test_npy_lies(&place);
     test_npy_damage(&place);
     test_lock(&place);
+    test_lock_removed(&place);
     test_lock_death(&place);
     test_lock_race(&place);
     test_metrics(&place);

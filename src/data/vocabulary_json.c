@@ -85,7 +85,10 @@ static int read_vocabulary(struct vocabulary *vocabulary, const json_t *json, bp
 int vocabulary_from_json(struct vocabulary *vocabulary, const char *json, bptt_error *error)
 {
     *vocabulary = (struct vocabulary){0};
-    json_t *value = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t why;
+    json_t *value = json_loads(json, JSON_REJECT_DUPLICATES, &why);
+    if (!value && json_error_code(&why) == json_error_out_of_memory)
+        return fail_memory(error, strlen(json));
     if (!value)
         return fail(error, BPTT_ERROR_FORMAT, "vocabulary: not JSON, or the same key twice");
     int status = read_vocabulary(vocabulary, value, error);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,12 +64,38 @@ static int create_beside(struct atomic_file *file)
     return -1;
 }
 
+/* The open descriptor that a name such as /dev/stdout stands for, or -1. It may well be a regular file, which its owner
+ * opened and goes on writing; other regular files under /dev (/dev/shm/model) are files like any. */
+static int open_descriptor(const char *path)
+{
+    static const char *const standard[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(path, standard[i]))
+            return i;
+    char *end;
+    if (strncmp(path, "/dev/fd/", 8) || path[8] < '0' || path[8] > '9')
+        return -1;
+    long descriptor = strtol(path + 8, &end, 10);
+    return *end || descriptor > INT_MAX ? -1 : (int)descriptor;
+}
+
+/* A duplicate shares the place in the file with whoever else writes there. */
+static int open_through(struct atomic_file *file, int descriptor, bptt_error *error)
+{
+    file->fd = descriptor < 0 ? open(file->path, O_WRONLY | O_APPEND | O_CLOEXEC)
+                              : fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    return file->fd >= 0 ? BPTT_OK : give_up(file, "write", error);
+}
+
 /* What the target is now decides how it is written. */
 int atomic_open(struct atomic_file *file, const char *path, bptt_error *error)
 {
     *file = (struct atomic_file){.fd = -1, .path = strdup(path)};
     if (!file->path)
         return fail_memory(error, strlen(path) + 1);
+    int descriptor = open_descriptor(path);
+    if (descriptor >= 0)
+        return open_through(file, descriptor, error);
     struct stat st;
     int exists = !stat(path, &st);
     if (!exists && errno != ENOENT)
@@ -77,10 +104,8 @@ int atomic_open(struct atomic_file *file, const char *path, bptt_error *error)
         errno = EISDIR;
         return give_up(file, "write", error);
     }
-    if (exists && (!S_ISREG(st.st_mode) || !strncmp(path, "/dev/", 5))) {
-        file->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-        return file->fd >= 0 ? BPTT_OK : give_up(file, "write", error);
-    }
+    if (exists && !S_ISREG(st.st_mode))
+        return open_through(file, -1, error);
     if (exists && access(path, W_OK))
         return give_up(file, "write", error);
     file->target = exists ? realpath(path, NULL) : strdup(path);
@@ -118,9 +143,16 @@ static void sync_folder(const char *path)
     free(folder);
 }
 
+/* Pipes and devices have nothing to sync and say so. */
+static int sync_data(const struct atomic_file *file)
+{
+    int is_refused = fsync(file->fd) && (file->temporary || (errno != EINVAL && errno != ENOTSUP && errno != EROFS));
+    return is_refused ? -1 : 0;
+}
+
 int atomic_commit(struct atomic_file *file, bptt_error *error)
 {
-    if (file->temporary && fsync(file->fd))
+    if (sync_data(file))
         return give_up(file, "write", error);
     int fd = file->fd;
     file->fd = -1;

@@ -83,11 +83,13 @@ int lock_take(struct run_lock *lock, const char *path, bptt_error *error)
     return status ? status : fail_file(error, BPTT_ERROR_BUSY, path, "other runs keep taking its lock; try again");
 }
 
+/* If someone removed the file meanwhile, another run may hold a new one under its name. */
 void lock_release(struct run_lock *lock)
 {
     if (!lock->path)
         return;
-    unlink(lock->path);
+    if (is_named(lock->fd, lock->path))
+        unlink(lock->path);
     close(lock->fd);
     free(lock->path);
     *lock = (struct run_lock){.fd = -1};

@@ -305,24 +305,25 @@ static int add_entry(json_t *header, const char *path, const bptt_array *array, 
         return bad_argument(path, array, fault, error);
     if (bytes > (size_t)INT64_MAX - *offset)
         return bad_argument(path, array, "too large", error);
-    json_t *name = json_string(array->name), *entry = describe(array, *offset, *offset + bytes);
-    int is_text = name != NULL;
+    json_error_t why;
+    json_t *name = json_pack_ex(&why, 0, "s", array->name);
+    if (!name && json_error_code(&why) == json_error_invalid_utf8)
+        return bad_argument(path, array, "its name is not UTF-8", error);
+    int is_added = name && !json_object_set_new(header, array->name, describe(array, *offset, *offset + bytes));
     json_decref(name);
     *offset += bytes;
-    if (entry && is_text && !json_object_set_new(header, array->name, entry))
-        return BPTT_OK;
-    if (is_text)
-        return fail_memory(error, sizeof *array);
-    json_decref(entry);
-    return bad_argument(path, array, "its name is not UTF-8", error);
+    return is_added ? BPTT_OK : fail_memory(error, sizeof *array);
 }
 
 static int add_metadata(json_t *header, const char *path, const char *metadata, bptt_error *error)
 {
-    json_t *json = metadata ? json_pack("{s:s}", "bptt", metadata) : NULL;
-    if (metadata && (!json || json_object_set_new(header, metadata_key, json)))
-        return fail_file(error, BPTT_ERROR_ARGUMENT, path, "cannot write the metadata: not UTF-8, or out of memory");
-    return BPTT_OK;
+    json_error_t why;
+    if (!metadata)
+        return BPTT_OK;
+    json_t *json = json_pack_ex(&why, 0, "{s:s}", "bptt", metadata);
+    if (!json && json_error_code(&why) == json_error_invalid_utf8)
+        return fail_file(error, BPTT_ERROR_ARGUMENT, path, "cannot write the metadata: not UTF-8");
+    return json && !json_object_set_new(header, metadata_key, json) ? BPTT_OK : fail_memory(error, strlen(metadata));
 }
 
 /* The first part of the file: length and header, the data after it aligned to 8. */
