@@ -287,7 +287,7 @@ typedef struct bptt_train_config {
     int patience;                          /* plateau: validations without progress before a decay */
     int early_stop;                        /* validations without progress before the end; 0: never */
     int backtrack;                         /* 1: on a non-finite loss go back to the last checkpoint at half the rate */
-    /* limits: the first one reached ends the run; all 0: 5000 steps (so the default run does not depend on the clock) */
+    /* limits: the first one reached ends the run; all 0: 4000 steps (so the default run does not depend on the clock) */
     int64_t steps;  double epochs;  double minutes;
     /* files and events */
     const char *out;                       /* the model: the best by validation, else the last. <out>.ckpt: to go on from */

@@ -242,7 +242,7 @@ static int make_trainer(struct job *job)
 
 /* ---- beginning or going on ---- */
 
-enum { DEFAULT_STEPS = 5000 };
+enum { DEFAULT_STEPS = 4000 };
 
 static int64_t limit_in_steps(const struct job *job)
 {
