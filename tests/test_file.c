@@ -727,7 +727,8 @@ static void test_lock_removed(struct place *place)
 {
     char *path = in(place, 0, "m"), *lock_path = in(place, 1, "m.lock");
     struct run_lock one, two, three;
-    tap_ok(!lock_take(&one, path, NULL) && !unlink(lock_path) && !lock_take(&two, path, NULL), "a lock file is removed");
+    tap_ok(!lock_take(&one, path, NULL) && !unlink(lock_path) && !lock_take(&two, path, NULL),
+           "a lock file is removed");
     lock_release(&one);
     tap_ok(lock_take(&three, path, NULL) == BPTT_ERROR_BUSY, "the first run leaves the lock of the second");
     lock_release(&two);

@@ -86,8 +86,10 @@ int vocabulary_from_json(struct vocabulary *vocabulary, const char *json, bptt_e
 {
     *vocabulary = (struct vocabulary){0};
     json_error_t why;
-    json_t *value = json_loads(json, JSON_REJECT_DUPLICATES, &why);
-    if (!value && json_error_code(&why) == json_error_out_of_memory)
+    json_t *value = NULL;
+    for (int i = 0; !value && i < 2; i++)  /* out of memory may be reported as a fault of the text, but not twice */
+        value = json_loads(json, JSON_REJECT_DUPLICATES, &why);
+    if (!value && !why.text[0])
         return fail_memory(error, strlen(json));
     if (!value)
         return fail(error, BPTT_ERROR_FORMAT, "vocabulary: not JSON, or the same key twice");

@@ -16,13 +16,15 @@
 
 /* ---- opening ---- */
 
-/* Out of memory says nothing about a line: *failed, so that none is lost by it. */
+/* Out of memory says nothing about a line: *failed, so that none is lost by it. It may also be reported as a fault of
+ * the line, so a line is only faulty if it is so twice. */
 static int is_kept(const char *line, size_t length, int64_t keep_until_step, int *failed)
 {
     json_error_t error;
-    json_t *json = json_loadb(line, length, 0, &error);
-    if (!json && json_error_code(&error) == json_error_out_of_memory)
-        *failed = 1;
+    json_t *json = NULL;
+    for (int i = 0; !json && i < 2; i++)
+        json = json_loadb(line, length, 0, &error);
+    *failed |= !json && !error.text[0];
     const json_t *step = json_object_get(json, "step");
     int kept = json_is_object(json) && !(json_number_value(step) > (double)keep_until_step);
     json_decref(json);

@@ -54,13 +54,15 @@ static int bad_header(struct reader *r, const char *what)
     return fail_file(r->error, BPTT_ERROR_FORMAT, r->input.path, "not a safetensors file, or a damaged one: %s", what);
 }
 
+/* Out of memory may be reported as a fault of the text, so a text is only faulty if it is so twice. */
 static int parse_header(struct reader *r, const char *text, size_t length)
 {
     json_error_t where;
     if (text[0] != '{')
         return bad_header(r, "its header is not a JSON object");
-    r->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &where);
-    if (!r->header && json_error_code(&where) == json_error_out_of_memory)
+    for (int i = 0; !r->header && i < 2; i++)
+        r->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &where);
+    if (!r->header && !where.text[0])
         return fail_memory(r->error, length);
     if (!r->header && json_error_code(&where) == json_error_duplicate_key)
         return bad_header(r, "a name appears twice");
@@ -346,7 +348,7 @@ static int build_header(const char *path, const bptt_arrays *set, const char *me
     if (json && !status)
         text_printf(out, "%-*s", (int)length, json);
     if (!status && (!json || out->failed))
-        status = fail_memory(error, length);
+        status = fail_memory(error, json ? length : (set->count + 1) * sizeof *set->items);
     free(json);
     return status;
 }
