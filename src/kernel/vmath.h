@@ -194,7 +194,7 @@ static inline vec v_tanh(vec x)
     y = v_select(y > v_splat(10.0f), v_splat(10.0f), y) * -2.0f;
     ivec bits;
     vec e = v_exp_parts(y, &bits);
-    vec power = (vec)(bits + 0x3F800000);
+    vec power = (vec)((uvec)bits + 0x3F800000);
     vec d = power * e + (power - 1.0f);
     vec size = d / (d + 2.0f);
     return (vec)(((ivec)size & INT32_MAX) | ((ivec)x & V_SIGN));
