@@ -1,3 +1,4 @@
+// isa
 /* test_trainer.c - one window at a time: each optimiser against its formula in double precision, clipping to the
  * threshold, learning rates, bits for any number of threads, dropout replayed exactly, no allocation in a step, and
  * what happens when a number is not finite. */

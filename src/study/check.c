@@ -485,8 +485,11 @@ static int check_variant(struct problem *p, const struct variant *v)
     int status = network_new(&net, p->model, &config, p->error);
     if (status)
         return status;
-    status = network_allocate(&net, p->error);
-    if (!status)
+    /* a cell that is not compiled for this instruction set has no kernels to hold against anything */
+    int has_code = v->interpret || v->precision == PRECISION_F64 || net.layer[0].code_isa;
+    if (has_code)
+        status = network_allocate(&net, p->error);
+    if (!status && has_code)
         status = run_variant(p, &net, v);
     network_free(&net);
     return status;
