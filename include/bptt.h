@@ -58,7 +58,6 @@ typedef enum bptt_status {
     BPTT_ERROR_BUSY = 22,                  /* another run is writing the same file */
     BPTT_ERROR_CELL = 30,                  /* the cell's text is wrong: line and column are set */
     BPTT_ERROR_NOT_FINITE = 40,            /* a loss or gradient became infinite or not a number */
-    BPTT_ERROR_CHECK = 41,                 /* a check ran and did not pass */
     BPTT_INTERRUPTED = 50                  /* the caller asked to stop; everything was saved */
 } bptt_status;
 

@@ -15,7 +15,7 @@ struct progress {
     int64_t step;                          /* updates done */
     int64_t total;                         /* the run's length in steps; 0: not known yet (a limit in minutes) */
     double minutes;                        /* the limit in minutes that is part of total; 0: none, or not yet */
-    double seconds;                        /* of all sessions together */
+    double seconds;                        /* of all parts of the run together */
     double average, average_weight;        /* smoothed training loss, and its weight so far */
     double best, last_valid;               /* validation losses; NaN: none yet */
     int64_t best_step, valid_step;         /* of the best and of the last validation */
@@ -49,7 +49,7 @@ struct job {
     int is_locked, has_metrics;
 
     double started, last_checkpoint;       /* clock */
-    double seconds_before;                 /* of earlier sessions */
+    double seconds_before;                 /* of earlier parts of the run */
     int stop;                              /* the caller asked */
     const char *reason;
 };
@@ -57,7 +57,7 @@ struct job {
 /* job.c */
 int job_emit(struct job *job, bptt_event event); /* fills in step and times; notes a wish to stop */
 void job_note(struct job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
-double job_seconds(const struct job *job);                             /* training time of all sessions */
+double job_seconds(const struct job *job);                             /* training time of all parts of the run */
 
 /* prepare.c: text, vocabulary, model or checkpoint, trainer, files. job_close after it, failed or not. */
 int job_open(struct job *job);
