@@ -132,8 +132,15 @@ static void reverse_product(struct reverse *r, const struct node *node, int g)
     int plain = node->op == OP_PRODUCT;
     graph_sink(to, SINK_OUTER, param, plain ? g : v, plain ? v : g);
     enum op op = forward->node[node->b].op;
-    if (op != OP_CONST && op != OP_SIZE)
-        contribute(r, node->b, graph_product(to, plain ? OP_PRODUCT_T : OP_PRODUCT, matrix, g, forward->node[node->b].dim));
+    if (op == OP_CONST || op == OP_SIZE)
+        return;
+    int back = graph_product(to, plain ? OP_PRODUCT_T : OP_PRODUCT, matrix, g, forward->node[node->b].dim);
+    if (op == OP_STATE) {                  /* a node of its own, marked: dropout of the state masks it, and no other */
+        struct node marked = to->node[back];
+        marked.leaf = 1 + forward->node[node->b].leaf;
+        back = graph_raw(to, marked);
+    }
+    contribute(r, node->b, back);
 }
 
 static void reverse_elementwise(struct reverse *r, int n, int g)

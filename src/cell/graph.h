@@ -46,7 +46,7 @@ struct dimension {
 struct node {
     enum op op;
     int a, b;                              /* operands, or -1; of a product: a is the PARAM node */
-    int leaf;                              /* which state, parameter, or recorded forward node */
+    int leaf;                              /* which state, parameter, or recorded forward node; reverse products: derive.c */
     double value;                          /* CONST */
     int dim;                               /* width; of a matrix PARAM: its rows */
     int place;                             /* offset in the cell's text, or -1 */

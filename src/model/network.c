@@ -92,7 +92,7 @@ static int add_state_regions(struct network *net, int l)
         if (gradients && net->config.dropout_state > 0) {
             m->mask[i] = add_region(net, PLAN_SCRATCH, one);
             m->masked[i] = add_region(net, PLAN_SCRATCH, net->block * one);
-            m->dmasked[i] = add_region(net, PLAN_SCRATCH, one);
+            m->dmasked[i] = add_region(net, PLAN_SCRATCH, net->block * one);
         }
     }
     return 1;

@@ -62,20 +62,13 @@ static int are_adjacent(const struct layer *layer, const struct bound *bound, in
 
 /* ---- jobs ---- */
 
-static int is_state_product(const struct layer *layer, const struct bound *bound, const struct product *product)
+/* The state whose products these are: forward by the operand, backward by the mark that derive.c left. Or -1. */
+static int is_state_product(const struct bound *bound, const struct product *product)
 {
-    if (!bound->program->backward) {
-        const struct place *operand = &bound->program->place[product->operand];
-        return operand->kind == PLACE_STATE ? operand->index : -1;
-    }
-    const struct program *run = &layer->cell->run;
-    for (int i = 0; i < run->products; i++) {
-        const struct product *forward = &run->product[i];
-        if (forward->param == product->param && forward->transposed != product->transposed &&
-            run->place[forward->operand].kind == PLACE_STATE)
-            return run->place[forward->operand].index;
-    }
-    return -1;
+    const struct place *operand = &bound->program->place[product->operand];
+    if (bound->program->backward)
+        return bound->program->graph->node[product->node].leaf - 1;
+    return operand->kind == PLACE_STATE ? operand->index : -1;
 }
 
 /* Whole blocks of a block-diagonal matrix run by themselves where their borders fall on vector borders; otherwise the matrix
@@ -97,7 +90,7 @@ static struct matmul plain_job(const struct layer *layer, const struct bound *bo
     long columns = by_block ? slot->columns : slot->columns * param->blocks;
     struct matmul job = {.phase = product->phase, .level = product->level, .operand = product->operand, .result = product->result,
                       .k = product->transposed ? rows : columns, .n = product->transposed ? columns : rows,
-                      .accumulate = product->accumulate, .on_state = is_state_product(layer, bound, product),
+                      .accumulate = product->accumulate, .on_state = is_state_product(bound, product),
                       .first_product = number, .product_count = 1, .block = by_block ? block : -1};
     if (by_block) {
         job.operand_column = (int)(block * job.k);
@@ -482,16 +475,19 @@ struct work {
     long group;                            /* batch rows of one worker in the scan */
 };
 
+/* Rows of a block in the phases before and after: all of its steps, so a row's mask is found by its batch row. */
 static void run_masked(const struct work *w, const struct matmul *job, struct rows rows, long count, void *result, long stride)
 {
     const struct layer *layer = w->layer;
     const struct kernels *kernels = layer->kernels;
     const struct stage_value *operand = &w->bound->value[job->operand];
-    long width = layer_state_width(layer, job->on_state), row = rows.from % layer->batch;
-    void *product = shift(layer, layer->dmasked[job->on_state], row * width);
-    kernels->gemm(count, job->n, job->k, row_at(layer, operand, rows.step, rows.from), operand->row_stride,
-                  shift(layer, layer->packed_base, job->packed), product, width, 0);
-    kernels->multiply(count, job->n, shift(layer, layer->mask[job->on_state], row * width), width, product, width);
+    long width = layer_state_width(layer, job->on_state), batch = layer->batch;
+    void *product = shift(layer, layer->dmasked[job->on_state], (rows.step * batch + rows.from) * width);
+    kernels->gemm(count, job->n, job->k, shift(layer, row_at(layer, operand, rows.step, rows.from), job->operand_column),
+                  operand->row_stride, shift(layer, layer->packed_base, job->packed), product, width, 0);
+    for (long r = 0; r < count; r++)
+        kernels->multiply(1, job->n, shift(layer, layer->mask[job->on_state], (rows.from + r) % batch * width + job->result_column),
+                          width, shift(layer, product, r * width), width);
     for (long r = 0; r < count && !job->accumulate; r++)
         memset(shift(layer, result, r * stride), 0, (size_t)(job->n * kernels->element_size));
     kernels->add(count, job->n, product, width, result, stride);

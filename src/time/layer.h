@@ -72,7 +72,7 @@ struct layer {
     void *run_block, *run_step, *back_block, *back_step;
     void **dstate;
     void **mask;                           /* by state: dropout mask [B][width], or NULL */
-    void **masked, **dmasked;              /* by state: [block][B][width] and [B][width], with a mask */
+    void **masked, **dmasked;              /* by state: [block][B][width], with a mask */
     char *scratch;                         /* per worker: scratch_bytes each */
     size_t scratch_bytes;
 };
