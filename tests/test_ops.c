@@ -88,7 +88,8 @@ static double worst_error(struct formula *f, const struct op_test *row, int k)
         double want = difference(f, a, b, k);
         evaluate(f, a, b);
         double error = fabs(f->number[f->derivative[k]][0] - want) / (1 + fabs(want));
-        worst = error <= worst ? worst : error;
+        if (!(error <= worst) && !isnan(worst))
+            worst = error;
     }
     return worst;
 }
