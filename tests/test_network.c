@@ -1,4 +1,3 @@
-// threads
 // isa
 /* test_network.c - windows through whole networks, at every kind of size: the gradient in double precision against
  * differences of the objective, single precision and every number of threads against that, tokens by table against
