@@ -1,3 +1,4 @@
+// threads
 // isa
 /* test_network.c - windows through whole networks, at every kind of size: the gradient in double precision against
  * differences of the objective, single precision and every number of threads against that, tokens by table against
@@ -455,6 +456,8 @@ static void compare_paths(const struct subject *s)
 /* Cells in which dropout of the state meets what no built-in one has. */
 static const char blocks[] = "cell blocks\ninput x\nstate h\nparam U[H, H] blocks 4\nparam V[H, H] blocks 2\n"
                              "h' = tanh(W x + U h) + 0.25 * sigmoid(V h)\n";
+static const char shared[] = "cell shared\ninput x\nstate h, m\nq = U h + U m\nh' = tanh(W x + q + U (q * m))\n"
+                             "m' = 0.5 * m + 0.25 * tanh(U^T h + U q)\n";
 static const char late[] = "cell late\ninput x\nstate h\noutput y\nh' = tanh(W x + a * h)\ny = tanh(U h)\n";
 
 static const struct shape small[] = {
@@ -475,6 +478,7 @@ static const struct shape small[] = {
 };
 
 static const struct shape large[] = {
+    {.cell = "antisymmetric", .steps = 40, .batch = 32, .inputs = 8, .hidden = 96, .layers = 1, .loss = BPTT_MSE},
     {.cell = "lstm", .steps = 100, .batch = 33, .inputs = 20, .hidden = 33,
      .layers = 2, .outputs = 7, .loss = BPTT_CROSS_ENTROPY},
     {.cell = "gru", .steps = 100, .batch = 5, .vocabulary = 60, .inputs = 20, .hidden = 20,
@@ -503,6 +507,8 @@ static const struct shape dropped[] = {
      .layers = 1, .outputs = 2, .loss = BPTT_MSE, .dropout_state = 0.4},
     {.cell = late, .steps = 9, .batch = 2, .inputs = 4, .hidden = 8,
      .layers = 1, .outputs = 2, .loss = BPTT_MSE, .dropout_state = 0.4},
+    {.cell = shared, .steps = 5, .batch = 2, .inputs = 4, .hidden = 8, .layers = 2, .outputs = 2,
+     .loss = BPTT_MSE, .dropout_state = 0.4},
 };
 
 static void test(const struct shape *shape, int differences)

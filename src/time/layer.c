@@ -198,6 +198,20 @@ static int joins_outer(const struct layer *layer, const struct outer *last, cons
            are_adjacent(layer, &layer->back, last->left, next->left, last->m);
 }
 
+static int overlap(const struct outer *a, const struct outer *b)
+{
+    return a->offset < b->offset + b->m * b->n && b->offset < a->offset + a->m * a->n;
+}
+
+/* A matrix that stands twice in a cell has two outers, which add to the same numbers: one after the other. */
+static void set_waves(struct layer *layer)
+{
+    for (int i = 0; i < layer->outers; i++)
+        for (int j = 0; j < i; j++)
+            if (overlap(&layer->outer[i], &layer->outer[j]) && layer->outer[i].wave <= layer->outer[j].wave)
+                layer->outer[i].wave = layer->outer[j].wave + 1;
+}
+
 static int make_outers(struct layer *layer)
 {
     const struct graph *graph = layer->back.program->graph;
@@ -224,6 +238,7 @@ static int make_outers(struct layer *layer)
         else
             layer->outer[layer->outers++] = all[i];
     }
+    set_waves(layer);
     return 1;
 }
 
@@ -604,7 +619,7 @@ void layer_forward(struct layer *layer, const struct block_io *io, struct pool *
 
 /* ---- weight gradients of a block ---- */
 
-struct gradient_work { struct layer *layer; const struct block_io *io; void *gradients; long workers; };
+struct gradient_work { struct layer *layer; const struct block_io *io; void *gradients; long workers; int wave; };
 
 /* Rows of the gradient that one task computes: split by what is written, never by the rows that are summed. */
 static long gradient_chunk(const struct outer *outer, long workers)
@@ -645,6 +660,8 @@ static void outer_task(void *context, long task, int worker)
     for (int i = 0; i < g->layer->outers; i++) {
         const struct outer *outer = &g->layer->outer[i];
         long chunk = gradient_chunk(outer, g->workers), parts = (outer->m + chunk - 1) / chunk;
+        if (outer->wave != g->wave)
+            continue;
         if (task < parts) {
             long from = task * chunk, to = from + chunk < outer->m ? from + chunk : outer->m;
             outer_part(g, outer, from, to, worker);
@@ -654,16 +671,23 @@ static void outer_task(void *context, long task, int worker)
     }
 }
 
+static long wave_tasks(const struct gradient_work *g)
+{
+    long tasks = 0;
+    for (int i = 0; i < g->layer->outers; i++) {
+        const struct outer *outer = &g->layer->outer[i];
+        long chunk = gradient_chunk(outer, g->workers);
+        tasks += outer->wave == g->wave ? (outer->m + chunk - 1) / chunk : 0;
+    }
+    return tasks;
+}
+
 void layer_backward(struct layer *layer, const struct block_io *io, void *gradients, struct pool *pool)
 {
     run_phases(layer, &layer->back, io, pool);
-    struct gradient_work work = {layer, io, gradients, pool_workers(pool)};
-    long tasks = 0;
-    for (int i = 0; i < layer->outers; i++) {
-        long chunk = gradient_chunk(&layer->outer[i], work.workers);
-        tasks += (layer->outer[i].m + chunk - 1) / chunk;
-    }
-    pool_tasks(pool, tasks, outer_task, &work);
+    struct gradient_work work = {layer, io, gradients, pool_workers(pool), 0};
+    for (long tasks; (tasks = wave_tasks(&work)) > 0; work.wave++)
+        pool_tasks(pool, tasks, outer_task, &work);
 }
 
 /* ---- tokens ---- */

@@ -37,6 +37,7 @@ struct outer {
     int left, left_column, right, right_column;
     long m, n, offset;
     int param;
+    int wave;                              /* those of one wave write apart from each other; the same matrix twice is two */
 };
 
 struct placed { long width; long *column; };               /* of one kind of place: row width, and each value's column */
