@@ -551,7 +551,8 @@ static void apply_head(struct stretch *s, long from, long to)
 static double loss_scale(const struct stretch *s)
 {
     const bptt_model *model = s->net->model;
-    double count = (double)s->window->steps * (double)s->net->config.batch;
+    long steps = s->window->mean_over ? s->window->mean_over : s->window->steps;
+    double count = (double)steps * (double)s->net->config.batch;
     return 1 / (model->loss == BPTT_MSE ? count * (double)model->outputs : count);
 }
 

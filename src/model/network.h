@@ -40,6 +40,10 @@ struct window {
     void *input_gradient;                  /* out [steps, B, I] */
     int64_t index;                         /* number of this window in its run: the dropout masks' index */
     int training;                          /* 1: dropout masks are drawn */
+    long mean_over;                        /* steps that the loss is the mean over; 0: this window's own */
+    /* Called where the strategy updates, or NULL: then gradients gather. A status other than 0 ends the window. */
+    int (*update)(void *user, bptt_error *error);
+    void *user;
     double loss;                           /* out: mean over steps, batch (and outputs for mse); 0 for 0 steps */
 };
 
