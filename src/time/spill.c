@@ -11,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "../base/disk.h"
+
 struct spill {
     int fd;
     char *directory;                       /* for messages */
@@ -44,23 +46,6 @@ static int open_unnamed(const char *directory)
     return is_unknown ? create_and_unlink(directory) : fd;
 }
 
-/* Without fallocate the file only gets its size, and a disk may still fill up half-way. What was taken before there was
- * no more is given back, or the message would count it as not free. */
-static int reserve(int fd, off_t bytes)
-{
-    int status;
-    do
-        status = bytes ? fallocate(fd, 0, 0, bytes) : 0;
-    while (status && errno == EINTR);
-    if (status && (errno == EOPNOTSUPP || errno == ENOSYS))
-        return ftruncate(fd, bytes);
-    int saved = errno;
-    if (status && ftruncate(fd, 0))
-        return -1;
-    errno = saved;
-    return status;
-}
-
 static int refuse_full(const struct spill *spill, bptt_error *error)
 {
     struct statvfs fs;
@@ -89,7 +74,7 @@ static int open_file(struct spill *spill, bptt_error *error)
                          "cannot keep states there: %s; name a directory that exists", strerror(errno));
     if (spill->fd < 0)
         return fail_disk(spill, "keep states there", error);
-    if (reserve(spill->fd, (off_t)spill->bytes))
+    if (disk_reserve(spill->fd, spill->bytes))
         return fail_disk(spill, "take room for states there", error);
     return BPTT_OK;
 }
@@ -131,44 +116,35 @@ size_t spill_bytes(const struct spill *spill)
 
 /* ---- moving ---- */
 
-static int find_place(const struct spill *spill, long slot, size_t offset, size_t bytes, off_t *place,
+static int find_place(const struct spill *spill, long slot, size_t offset, size_t bytes, uint64_t *place,
                       bptt_error *error)
 {
     if (slot < 0 || slot >= spill->slots || offset > spill->slot_bytes || bytes > spill->slot_bytes - offset)
         return fail_file(error, BPTT_ERROR_ARGUMENT, spill->directory,
                          "no bytes %zu to %zu in slot %ld of %ld slots of %zu bytes", offset, offset + bytes, slot,
                          spill->slots, spill->slot_bytes);
-    *place = (off_t)((size_t)slot * spill->slot_bytes + offset);
+    *place = (uint64_t)slot * spill->slot_bytes + offset;
     return BPTT_OK;
 }
 
 int spill_write(struct spill *spill, long slot, size_t offset, const void *data, size_t bytes, bptt_error *error)
 {
-    off_t place;
+    uint64_t place;
     int status = find_place(spill, slot, offset, bytes, &place, error);
-    for (size_t done = 0; !status && done < bytes;) {
-        ssize_t put = pwrite(spill->fd, (const char *)data + done, bytes - done, place + (off_t)done);
-        if (put >= 0)
-            done += (size_t)put;
-        else if (errno != EINTR)
-            status = fail_disk(spill, "write states there", error);
-    }
+    if (!status && disk_write_at(spill->fd, data, bytes, place))
+        return fail_disk(spill, "write states there", error);
     return status;
 }
 
 int spill_read(const struct spill *spill, long slot, size_t offset, void *data, size_t bytes, bptt_error *error)
 {
-    off_t place;
+    uint64_t place;
+    size_t missing = 0;
     int status = find_place(spill, slot, offset, bytes, &place, error);
-    for (size_t done = 0; !status && done < bytes;) {
-        ssize_t got = pread(spill->fd, (char *)data + done, bytes - done, place + (off_t)done);
-        if (got > 0)
-            done += (size_t)got;
-        else if (got == 0)
-            status = fail_file(error, BPTT_ERROR_FILE, spill->directory,
-                               "states kept there were cut off by %zu bytes; the run cannot go on", bytes - done);
-        else if (errno != EINTR)
-            status = fail_disk(spill, "read states back from there", error);
-    }
+    if (!status && disk_read_at(spill->fd, data, bytes, place, &missing))
+        return fail_disk(spill, "read states back from there", error);
+    if (missing)
+        return fail_file(error, BPTT_ERROR_FILE, spill->directory,
+                         "states kept there were cut off by %zu bytes; the run cannot go on", missing);
     return status;
 }
