@@ -35,7 +35,7 @@ int array_size(int rank, const int64_t *shape, size_t element, size_t *bytes)
     return 1;
 }
 
-const char *array_fault(const bptt_array *array, size_t *bytes)
+const char *array_shape_fault(const bptt_array *array, size_t *bytes)
 {
     size_t element = array_type_size(array->type);
     if (!element)
@@ -44,9 +44,13 @@ const char *array_fault(const bptt_array *array, size_t *bytes)
         return "the array's rank is not in 0..4";
     if (!array_size(array->rank, array->shape, element, bytes))
         return "the array's shape is negative or too large";
-    if (*bytes && !array->data)
-        return "the array has a shape but no data";
     return NULL;
+}
+
+const char *array_fault(const bptt_array *array, size_t *bytes)
+{
+    const char *fault = array_shape_fault(array, bytes);
+    return !fault && *bytes && !array->data ? "the array has a shape but no data" : fault;
 }
 
 int64_t bptt_array_length(const bptt_array *array)

@@ -15,5 +15,6 @@ int array_size(int rank, const int64_t *shape, size_t element, size_t *bytes);
 
 /* What is wrong with a caller's array, or NULL and its bytes. */
 const char *array_fault(const bptt_array *array, size_t *bytes);
+const char *array_shape_fault(const bptt_array *array, size_t *bytes); /* the same before it has data */
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../base/disk.h"
 #include "input.h"
 
 enum { ATTEMPTS = 1000 }; /* names tried; those taken were left by processes that died */
@@ -127,6 +128,34 @@ int atomic_write(struct atomic_file *file, const void *data, size_t bytes, bptt_
         done += (size_t)put;
     }
     return BPTT_OK;
+}
+
+static int refuse_order(struct atomic_file *file, bptt_error *error)
+{
+    int status = fail_file(error, BPTT_ERROR_FILE, file->path,
+                           "cannot be written in any order, as is needed here; name a file");
+    discard(file);
+    return status;
+}
+
+/* Of what is written straight through, devices such as /dev/null take bytes for any place. */
+int atomic_reserve(struct atomic_file *file, uint64_t bytes, bptt_error *error)
+{
+    struct stat st;
+    if (!file->temporary) {
+        int is_device = !fstat(file->fd, &st) && S_ISCHR(st.st_mode) && lseek(file->fd, 0, SEEK_CUR) >= 0;
+        return is_device ? BPTT_OK : refuse_order(file, error);
+    }
+    if (!disk_reserve(file->fd, bytes))
+        return BPTT_OK;
+    char action[64];
+    snprintf(action, sizeof action, "take the %llu bytes that it needs", (unsigned long long)bytes);
+    return give_up(file, action, error);
+}
+
+int atomic_write_at(struct atomic_file *file, const void *data, size_t bytes, uint64_t place, bptt_error *error)
+{
+    return disk_write_at(file->fd, data, bytes, place) ? give_up(file, "write", error) : BPTT_OK;
 }
 
 /* The rename itself reaches the disk with its folder. A folder that cannot be opened or synced (network file

@@ -15,6 +15,10 @@ struct atomic_file {
 /* After a failed call nothing is left to clean up, and atomic_abort is harmless. */
 int atomic_open(struct atomic_file *file, const char *path, bptt_error *error);
 int atomic_write(struct atomic_file *file, const void *data, size_t bytes, bptt_error *error);
+/* In place of atomic_write: the size is known and the bytes come in any order; what never comes is 0. The space is
+ * taken at once. Pipes, and a descriptor's file (/dev/stdout), have no places to write to and are refused. */
+int atomic_reserve(struct atomic_file *file, uint64_t bytes, bptt_error *error);
+int atomic_write_at(struct atomic_file *file, const void *data, size_t bytes, uint64_t place, bptt_error *error);
 int atomic_commit(struct atomic_file *file, bptt_error *error);
 void atomic_abort(struct atomic_file *file);
 

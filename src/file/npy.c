@@ -1,13 +1,13 @@
 /* npy.c - numpy's file of one array: magic, version, a Python dictionary as text, the elements. The dictionary is
  * parsed for the three keys it must have and nothing else; the elements must fill the file exactly. */
+#include "npy.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/error.h"
 #include "../base/text.h"
 #include "array.h"
 #include "atomic.h"
-#include "input.h"
 
 enum { HEADER_LIMIT = 65536, ALIGN = 64 };
 enum { SEEN_DESCR = 1, SEEN_ORDER = 2, SEEN_SHAPE = 4, SEEN_ALL = 7 };
@@ -231,48 +231,18 @@ static int refuse_type(const struct input *input, const char *descr, bptt_error 
         shown);
 }
 
-/* Integers of other widths, a piece at a time: the file's bytes and the array are not in memory together. */
-static int read_integers(struct input *input, int32_t *out, size_t count, size_t element, bptt_error *error)
+static int measure(const struct input *input, struct npy_layout *layout, bptt_error *error)
 {
-    union {
-        int64_t wide[1024];
-        unsigned char narrow[1024];
-    } piece;
-    for (size_t done = 0; done < count;) {
-        size_t n = count - done < 1024 ? count - done : 1024;
-        int status = input_read(input, &piece, n * element, error);
-        if (status)
-            return status;
-        for (size_t i = 0; i < n; i++, done++) {
-            int64_t value = element == 8 ? piece.wide[i] : piece.narrow[i];
-            if (value < INT32_MIN || value > INT32_MAX)
-                return fail_file(error, BPTT_ERROR_FORMAT, input->path,
-                                 "element %zu is %lld, which does not fit 32 bits", done, (long long)value);
-            out[done] = (int32_t)value;
-        }
-    }
+    if (!array_size(layout->array.rank, layout->array.shape, layout->element, &layout->bytes))
+        return bad(input, "its shape is too large", error);
+    if (layout->bytes != input->left)
+        return fail_file(error, BPTT_ERROR_FORMAT, input->path,
+                         "its shape needs %zu bytes of elements, the file has %llu (cut off, or damaged)",
+                         layout->bytes, (unsigned long long)input->left);
     return BPTT_OK;
 }
 
-static int read_elements(struct input *input, const struct conversion *conversion, bptt_array *array, bptt_error *error)
-{
-    size_t bytes;
-    if (!array_size(array->rank, array->shape, conversion->element, &bytes))
-        return bad(input, "its shape is too large", error);
-    if (bytes != input->left)
-        return fail_file(error, BPTT_ERROR_FORMAT, input->path,
-                         "its shape needs %zu bytes of elements, the file has %llu (cut off, or damaged)", bytes,
-                         (unsigned long long)input->left);
-    size_t count = bytes / conversion->element, size = array_type_size(array->type);
-    array->data = calloc(count ? count : 1, size);
-    if (!array->data)
-        return fail_memory(error, count * size);
-    if (conversion->element == size)
-        return input_read(input, array->data, bytes, error);
-    return read_integers(input, array->data, count, conversion->element, error);
-}
-
-static int read_array(struct input *input, bptt_array *array, bptt_error *error)
+int npy_begin(struct input *input, struct npy_layout *layout, bptt_error *error)
 {
     struct header h = {0};
     int status = read_header(input, &h, error);
@@ -283,10 +253,52 @@ static int read_array(struct input *input, bptt_array *array, bptt_error *error)
         return refuse_type(input, h.descr, error);
     if (h.is_fortran)
         return fail_file(error, BPTT_ERROR_FORMAT, input->path, "in Fortran order; save numpy.ascontiguousarray(x)");
-    array->type = conversion->type;
-    array->rank = h.rank;
-    memcpy(array->shape, h.shape, sizeof h.shape);
-    return read_elements(input, conversion, array, error);
+    *layout = (struct npy_layout){.array = {.type = conversion->type, .rank = h.rank}, .element = conversion->element};
+    memcpy(layout->array.shape, h.shape, sizeof h.shape);
+    return measure(input, layout, error);
+}
+
+int npy_narrow(const char *path, const void *from, size_t element, size_t first, size_t count, int32_t *to,
+               bptt_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        int64_t value = element == 8 ? ((const int64_t *)from)[i] : ((const unsigned char *)from)[i];
+        if (value < INT32_MIN || value > INT32_MAX)
+            return fail_file(error, BPTT_ERROR_FORMAT, path, "element %zu is %lld, which does not fit 32 bits",
+                             first + i, (long long)value);
+        to[i] = (int32_t)value;
+    }
+    return BPTT_OK;
+}
+
+/* Integers of other widths, a piece at a time: the file's bytes and the array are not in memory together. */
+static int read_integers(struct input *input, int32_t *out, size_t count, size_t element, bptt_error *error)
+{
+    int64_t piece[1024];
+    int status = BPTT_OK;
+    for (size_t done = 0, n; !status && done < count; done += n) {
+        n = count - done < 1024 ? count - done : 1024;
+        status = input_read(input, piece, n * element, error);
+        if (!status)
+            status = npy_narrow(input->path, piece, element, done, n, out + done, error);
+    }
+    return status;
+}
+
+static int read_array(struct input *input, bptt_array *array, bptt_error *error)
+{
+    struct npy_layout layout;
+    int status = npy_begin(input, &layout, error);
+    if (status)
+        return status;
+    *array = layout.array;
+    size_t count = layout.bytes / layout.element, size = array_type_size(array->type);
+    array->data = calloc(count ? count : 1, size);
+    if (!array->data)
+        return fail_memory(error, count * size);
+    if (layout.element == size)
+        return input_read(input, array->data, layout.bytes, error);
+    return read_integers(input, array->data, count, layout.element, error);
 }
 
 int bptt_npy_read(const char *path, bptt_array *array, bptt_error *error)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/text.h"
 #include "array.h"
 #include "atomic.h"
 #include "input.h"
@@ -302,7 +301,7 @@ static int add_entry(json_t *header, const char *path, const bptt_array *array, 
     else if (json_object_get(header, array->name))
         fault = "another has the same name";
     else
-        fault = array_fault(array, &bytes);
+        fault = array_shape_fault(array, &bytes);
     if (fault)
         return bad_argument(path, array, fault, error);
     if (bytes > (size_t)INT64_MAX - *offset)
@@ -328,9 +327,9 @@ static int add_metadata(json_t *header, const char *path, const char *metadata, 
     return json && !json_object_set_new(header, metadata_key, json) ? BPTT_OK : fail_memory(error, strlen(metadata));
 }
 
-/* The first part of the file: length and header, the data after it aligned to 8. */
-static int build_header(const char *path, const bptt_arrays *set, const char *metadata, struct text *out,
-                        bptt_error *error)
+/* The header's length is a multiple of 8, and with it the data's place. */
+int safetensors_header(const char *path, const bptt_arrays *set, const char *metadata, struct text *out,
+                       bptt_error *error)
 {
     json_t *header = json_object();
     int status = header ? add_metadata(header, path, metadata, error) : fail_memory(error, sizeof *set);
@@ -353,11 +352,24 @@ static int build_header(const char *path, const bptt_arrays *set, const char *me
     return status;
 }
 
+static int check_data(const char *path, const bptt_arrays *set, bptt_error *error)
+{
+    size_t bytes;
+    for (size_t i = 0; i < set->count; i++) {
+        const char *fault = array_fault(&set->items[i], &bytes);
+        if (fault)
+            return bad_argument(path, &set->items[i], fault, error);
+    }
+    return BPTT_OK;
+}
+
 int safetensors_save(const char *path, const bptt_arrays *set, const char *metadata, bptt_error *error)
 {
     struct text header = {0};
     struct atomic_file file;
-    int status = build_header(path, set, metadata, &header, error);
+    int status = safetensors_header(path, set, metadata, &header, error);
+    if (!status)
+        status = check_data(path, set, error);
     if (!status)
         status = atomic_open(&file, path, error);
     if (!status) /* a write that fails has cleaned up after itself */

@@ -129,7 +129,7 @@ static int find_place(const struct spill *spill, long slot, size_t offset, size_
 
 int spill_write(struct spill *spill, long slot, size_t offset, const void *data, size_t bytes, bptt_error *error)
 {
-    uint64_t place;
+    uint64_t place = 0;
     int status = find_place(spill, slot, offset, bytes, &place, error);
     if (!status && disk_write_at(spill->fd, data, bytes, place))
         return fail_disk(spill, "write states there", error);
@@ -138,7 +138,7 @@ int spill_write(struct spill *spill, long slot, size_t offset, const void *data,
 
 int spill_read(const struct spill *spill, long slot, size_t offset, void *data, size_t bytes, bptt_error *error)
 {
-    uint64_t place;
+    uint64_t place = 0;
     size_t missing = 0;
     int status = find_place(spill, slot, offset, bytes, &place, error);
     if (!status && disk_read_at(spill->fd, data, bytes, place, &missing))
