@@ -8,7 +8,7 @@
  *                             P               the same for all;           P..Q   from P at the first link to Q at the last
  *                             P,Q,...         link by link, the last goes on for the rest
  *                             geometric:MEAN  lengths of pieces; the hazard 1 - p follows from the steps since the last cut
- *                             uniform:A,B     lengths from A to B
+ *                             uniform:A,B     lengths from A to B; half of those that reach B go on, for no bias
  *                             power:MEAN,A    heavy-tailed lengths of that mean, P(length > t) ~ t^-A, A > 1
  *     adaptive:D            the smallest truncation whose estimated relative bias is below D (Aicher, Foti and Fox 2019)
  *     rtrl, snap1, snap:N, rflo, uoro      forward mode: model/influence.h */
