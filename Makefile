@@ -64,7 +64,7 @@ LIB_OBJECTS = $(LIB_SOURCES:src/%.c=$(B)/obj/%.o) $(if $(GENERATED),$(B)/obj/bui
               $(foreach kernel,$(KERNELS),$(ISA_NAMES:%=$(B)/obj/%.$(kernel).o))
 CLI_OBJECTS = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 TESTS       = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
-BENCHES     = $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+BENCHES     = $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/bench_*.c))
 PROGRAM     = $(if $(wildcard cli/main.c),$(B)/bptt)
 
 # ---- What to ask for ----
@@ -195,7 +195,7 @@ $(B)/bptt: $(CLI_OBJECTS) $(B)/libbptt.a
 	$(SAY) "  LINK  $@"
 	$(Q)$(LINK) -o $@ $(CLI_OBJECTS) $(B)/libbptt.a $(LIBS)
 
-# A test's first lines may hold "// link: FLAGS".
+# A test's or a benchmark's first lines may hold "// link: FLAGS".
 $(B)/tests/%: tests/%.c $(B)/obj/tests/tap.o $(B)/libbptt.a
 	@mkdir -p $(@D)
 	$(SAY) "  CC    $@"
@@ -210,7 +210,8 @@ $(B)/obj/tests/tap.o: tests/tap.c $(B)/flags
 $(B)/bench/%: bench/%.c $(B)/libbptt.a
 	@mkdir -p $(@D)
 	$(SAY) "  CC    $@"
-	$(Q)$(COMPILE) -MF $@.d -Iinclude -o $@ $< $(B)/libbptt.a $(LDFLAGS) $(LIBS)
+	$(Q)$(COMPILE) -MF $@.d -Iinclude -o $@ $< $$(sed -n '1,9s,^// link: *,,p' $<) \
+		$(B)/libbptt.a $(LDFLAGS) $(LIBS)
 
 # ---- Installing ----
 
