@@ -1,4 +1,5 @@
 // link: -Wl,--wrap=open,--wrap=fallocate,--wrap=pread,--wrap=pwrite,--wrap=calloc,--wrap=malloc,--wrap=strdup
+// link: tests/small_disk.c
 /* test_spill.c - kept states on disk: what was written comes back; the disk's space is taken at once; a directory that
  * is missing, no directory, read-only or full is one clear line, and so is what goes wrong later; no file and no open
  * descriptor is left. System calls are made to stop short, or to be unknown, in between. */
@@ -7,19 +8,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../src/time/spill.h"
+#include "small_disk.h"
 #include "tap.h"
 
 /* ---- system calls that misbehave when told to ---- */
@@ -318,93 +317,48 @@ static void test_too_much(void)
     spill_free(spill);
 }
 
-/* A file system of 64 KiB, seen by a child process alone; where that is not allowed, is_small is 0. */
-struct report { int is_small, open_full, write_full, read_only, is_kept; char text[3][400]; };
-
-static void note(struct report *report, int slot, const bptt_error *error)
+static void note(struct small_disk *report, int slot, int passed, const bptt_error *error)
 {
+    report->passed[slot] = passed;
     snprintf(report->text[slot], sizeof report->text[slot], "%.390s", error->text);
 }
 
-static void try_small_disk(struct report *report)
+static void try_small_disk(struct small_disk *report)
 {
+    enum { TWICE = 2 * SMALL_DISK_BYTES };
+    static const char zeros[TWICE];
     bptt_error error = {0};
     struct spill *spill;
-    static const char zeros[1 << 17];
-    int status = spill_open(folder, 1 << 17, 1, &spill, &error);
-    report->open_full = is_clear(status, &error, BPTT_ERROR_FILE, folder, "need 131072 bytes there, of which 65536 ");
-    note(report, 0, &error);
+    int status = spill_open(folder, TWICE, 1, &spill, &error);
+    note(report, 0, is_clear(status, &error, BPTT_ERROR_FILE, folder, "131072 bytes there, of which 65536"), &error);
     error = (bptt_error){0};
     no_fallocate = 1;
-    status = spill_open(folder, 1 << 17, 1, &spill, &error) || spill_write(spill, 0, 0, zeros, sizeof zeros, &error);
-    status = status ? error.code : 0;
-    report->write_full = is_clear(status, &error, BPTT_ERROR_FILE, folder, "the disk is full");
-    note(report, 1, &error);
+    status = spill_open(folder, TWICE, 1, &spill, &error);
+    status = status ? -1 : spill_write(spill, 0, 0, zeros, sizeof zeros, &error);
+    note(report, 1, is_clear(status, &error, BPTT_ERROR_FILE, folder, "the disk is full"), &error);
     spill_free(spill);
     no_fallocate = 0;
-    status = spill_open(folder, 4096, 2, &spill, NULL) || put_slot(spill, 1, 4096, NULL);
-    report->is_kept = !status && !umount2(folder, MNT_DETACH) && has_slot(spill, 1, 4096, NULL);
+    error = (bptt_error){0};
+    status = spill_open(folder, 4096, 2, &spill, &error) || put_slot(spill, 1, 4096, &error);
+    int is_mounted = small_disk_protect(folder);
+    note(report, 2, !status && has_slot(spill, 1, 4096, &error), &error);
     spill_free(spill);
     error = (bptt_error){0};
-    if (mount("bptt-test", folder, "tmpfs", MS_RDONLY, "size=64k"))
-        return;
-    status = spill_open(folder, 8, 8, &spill, &error);
-    report->read_only = is_clear(status, &error, BPTT_ERROR_FILE, folder, "Read-only file system");
-    note(report, 2, &error);
-}
-
-static int put_line(const char *path, const char *line)
-{
-    int fd = open(path, O_WRONLY);
-    int well = fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line);
-    close(fd);
-    return well;
-}
-
-/* Mounts of our own: root has them for the asking, others as root of a user namespace. */
-static int own_mounts(void)
-{
-    char users[64], groups[64];
-    if (geteuid() == 0)
-        return !unshare(CLONE_NEWNS);
-    snprintf(users, sizeof users, "0 %u 1", (unsigned)geteuid());
-    snprintf(groups, sizeof groups, "0 %u 1", (unsigned)getegid());
-    return !unshare(CLONE_NEWUSER | CLONE_NEWNS) && put_line("/proc/self/setgroups", "deny") &&
-           put_line("/proc/self/uid_map", users) && put_line("/proc/self/gid_map", groups);
-}
-
-static void small_disk_child(int to)
-{
-    struct report report = {0};
-    report.is_small = own_mounts() && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
-                      !mount("bptt-test", folder, "tmpfs", 0, "size=64k");
-    if (report.is_small)
-        try_small_disk(&report);
-    _exit(write(to, &report, sizeof report) != sizeof report);
+    status = is_mounted ? spill_open(folder, 8, 8, &spill, &error) : -1;
+    note(report, 3, is_clear(status, &error, BPTT_ERROR_FILE, folder, "Read-only file system"), &error);
 }
 
 static void test_small_disk(void)
 {
-    struct report report = {0};
-    int gate[2], status = 0;
-    fflush(stdout);
-    if (pipe(gate))
-        return;
-    pid_t child = fork();
-    if (child == 0)
-        small_disk_child(gate[1]);
-    close(gate[1]);
-    int got = read(gate[0], &report, sizeof report) == sizeof report;
-    close(gate[0]);
-    waitpid(child, &status, 0);
-    if (!got || !report.is_small) {
+    static const char *const what[] = {"a disk that is too small is refused at once", "without that, when it is full",
+                                       "states outlive a disk that is unmounted", "a read-only disk"};
+    struct small_disk report;
+    if (!small_disk_run(folder, try_small_disk, &report)) {
         tap_skip("no file system may be mounted here", "a disk of 64 KiB");
         return;
     }
-    tap_ok(report.open_full, "a disk that is too small is refused at once: %s", report.text[0]);
-    tap_ok(report.write_full, "without space in advance, when it is full: %s", report.text[1]);
-    tap_ok(report.is_kept, "states outlive a disk that is unmounted meanwhile");
-    tap_ok(report.read_only, "a read-only disk: %s", report.text[2]);
+    for (int i = 0; i < 4; i++)
+        tap_ok(report.passed[i], "%s %s", what[i], report.passed[i] ? "" : report.text[i]);
 }
 
 /* Permissions bind all but root. */
