@@ -154,7 +154,9 @@ static void advise(struct npy_stream *s, size_t first, size_t count)
         return;
     posix_fadvise(s->input.fd, (off_t)(s->chunk_from * CHUNK), (off_t)((s->chunk_to - s->chunk_from + 1) * CHUNK),
                   POSIX_FADV_DONTNEED);
-    if (from < s->chunk_from && from > 0)
+    int is_backward = from < s->chunk_from; /* the system would read on forwards, into what was just dropped */
+    posix_fadvise(s->input.fd, 0, 0, is_backward ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
+    if (is_backward && from > 0)
         posix_fadvise(s->input.fd, (off_t)((from - 1) * CHUNK), CHUNK, POSIX_FADV_WILLNEED);
     s->chunk_from = from;
     s->chunk_to = to;
