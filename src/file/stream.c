@@ -23,7 +23,7 @@ struct npy_stream {
     struct stat opened;
     uint64_t begin;                        /* of the elements in the file */
     size_t row;                            /* elements */
-    uint64_t chunk_from, chunk_to;         /* chunks of the file where the last stretch began and ended */
+    uint64_t last, chunk;                  /* where the last stretch began, and the chunk in which it goes on */
 };
 
 static int open_npy(struct npy_stream *s, bptt_error *error)
@@ -144,22 +144,23 @@ static int check_unchanged(const struct npy_stream *s, bptt_error *error)
     return fail_file(error, BPTT_ERROR_FILE, s->input.path, "was changed while it was read; start again");
 }
 
-/* Hints, so nothing depends on whether they are taken. Once a stretch reaches into another chunk, the chunks of the one
- * before it are done with: whichever way it goes on, it does so from this stretch's far end. */
+/* Hints, so nothing depends on whether they are taken. Chunks that lie between where the last stretch went on and where
+ * this one does are done with, and so is the first of them. */
 static void advise(struct npy_stream *s, size_t first, size_t count)
 {
-    uint64_t place = s->begin + first * s->layout.element;
-    uint64_t from = place / CHUNK, to = (place + count * s->layout.element) / CHUNK;
-    if (from == s->chunk_from && to == s->chunk_to)
+    uint64_t begin = s->begin + first * s->layout.element, end = begin + count * s->layout.element;
+    int is_backward = end == s->last;
+    uint64_t next = (is_backward ? begin : end) / CHUNK, old = s->chunk;
+    s->last = begin;
+    s->chunk = next;
+    if (next == old)
         return;
-    posix_fadvise(s->input.fd, (off_t)(s->chunk_from * CHUNK), (off_t)((s->chunk_to - s->chunk_from + 1) * CHUNK),
-                  POSIX_FADV_DONTNEED);
-    int is_backward = from < s->chunk_from; /* the system would read on forwards, into what was just dropped */
+    uint64_t from = next > old ? old : next + 1, chunks = next > old ? next - old : old - next;
+    posix_fadvise(s->input.fd, (off_t)(from * CHUNK), (off_t)(chunks * CHUNK), POSIX_FADV_DONTNEED);
+    /* Backwards the system would read on forwards, into what was just dropped. */
     posix_fadvise(s->input.fd, 0, 0, is_backward ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
-    if (is_backward && from > 0)
-        posix_fadvise(s->input.fd, (off_t)((from - 1) * CHUNK), CHUNK, POSIX_FADV_WILLNEED);
-    s->chunk_from = from;
-    s->chunk_to = to;
+    if (is_backward && next > 0)
+        posix_fadvise(s->input.fd, (off_t)((next - 1) * CHUNK), CHUNK, POSIX_FADV_WILLNEED);
 }
 
 int npy_stream_rows(struct npy_stream *s, int64_t first, int64_t count, int type, void *rows, bptt_error *error)
