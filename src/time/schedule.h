@@ -46,15 +46,13 @@ struct axis {
 struct layout {
     long rows;                             /* steps on tape */
     long slots, spilled;                   /* kept states in memory, and on disk: slots [slots, slots + spilled) */
-    size_t bytes;                          /* in memory: rows + 1 recorded steps, slots, and the schedule's own stack */
+    size_t bytes;                          /* in memory: rows + 1 recorded steps, slots, and the schedule's own list of them */
     size_t disk;                           /* bytes */
 };
 
 /* What a schedule costs, by walking it. Steps; the slow-down is against `full` with all recorded, a backward step counted as
  * two forward ones. */
 struct forecast { int64_t actions, advanced, recorded, reversed, kept, restored, cuts, updates; double slow_down; };
-
-struct pending { long from, to, slot; };   /* a stretch whose start is kept in `slot`, still to be reversed */
 
 struct schedule {
     struct strategy strategy;
@@ -64,15 +62,18 @@ struct schedule {
     const double *xi;                      /* random: links given by the caller, [steps], in place of drawn ones; or NULL */
     /* where the list is; own */
     long steps;                            /* of the window at hand */
-    int stage;
-    long chunk_from, chunk_to, position;
-    long link, since;
     struct random_stream stream;
     uint64_t index;
-    struct pending *stack;
-    long stack_count, stack_capacity;
-    int queued;
-    struct action queue[4];
+    int stage;
+    long link, last_cut;                   /* random */
+    long chunk, reach, ring;               /* steps; rows that a ring of the tape has, 0: no ring */
+    long chunk_from, chunk_to;
+    long position;                         /* of the chunk, what lies before it is still to be reversed */
+    long *start, starts;                   /* kept states that begin stretches to be reversed, the latest last; NULL: regular */
+    long first_slot, carry_slot;           /* of the chunk's first state, and of the next chunk's */
+    int carried;                           /* the state at chunk_from is in first_slot */
+    int queued, taken;
+    struct action queue[8];
 };
 
 /* The layout with the fewest forward steps in at most `budget` bytes (SIZE_MAX: no limit, all recorded); with `spill`, states
@@ -81,6 +82,11 @@ struct schedule {
  * both ends of any stretch restorable; then Griewank's binomial schedule over leaves of L steps is optimal. */
 int schedule_fit(const struct strategy *strategy, const struct axis *axis, size_t budget, int spill, struct layout *layout,
                  size_t *smallest);
+
+/* Rows of tape that a gradient reaching `reach` steps back needs when older records are overwritten. */
+long layout_ring(const struct axis *axis, long reach);
+/* States to keep so that every stretch between two of them fits on tape; one more where chunks follow each other. */
+long layout_all_slots(const struct axis *axis, long chunk, long rows);
 
 int schedule_new(struct schedule *schedule, const struct strategy *strategy, const struct axis *axis,
                  const struct layout *layout, bptt_error *error);

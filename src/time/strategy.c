@@ -277,6 +277,30 @@ int strategy_is_forward(const struct strategy *strategy)
     return strategy->kind >= STRATEGY_RTRL;
 }
 
+/* K of what runs as pieces, 0: the whole window. */
+static long cut_every(const struct strategy *strategy)
+{
+    if (strategy_is_forward(strategy))
+        return 1;
+    return strategy->kind == STRATEGY_FULL || strategy->kind == STRATEGY_RANDOM ? 0 : strategy->k1;
+}
+
+long strategy_chunk(const struct strategy *strategy, long steps)
+{
+    long every = cut_every(strategy);
+    return every > 0 && every < steps ? every : steps;
+}
+
+long strategy_reach(const struct strategy *strategy, long steps)
+{
+    long chunk = strategy_chunk(strategy, steps), reach = chunk;
+    if (strategy->kind == STRATEGY_TRUNCATED && chunk < steps)
+        reach = strategy->k2;
+    if (strategy->kind == STRATEGY_ADAPTIVE && chunk < steps)
+        reach = 2 * chunk;
+    return reach < steps ? reach : steps;
+}
+
 /* ---- written back ---- */
 
 /* The shortest of two forms that reads as the same number. */

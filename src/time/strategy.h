@@ -42,6 +42,10 @@ int strategy_check(const struct strategy *strategy, long steps, bptt_error *erro
 void strategy_text(const struct strategy *strategy, char *text, size_t size);
 int strategy_is_forward(const struct strategy *strategy);   /* mode: rtrl and its approximations */
 
+/* Over a window of `steps`: steps from one cut to the next, and how far back from a cut the gradient reaches (>= that). */
+long strategy_chunk(const struct strategy *strategy, long steps);
+long strategy_reach(const struct strategy *strategy, long steps);
+
 /* Probability that the link from step t - 1 to step t is kept (1 <= t < steps); `since`: steps since the last cut, >= 1. */
 double link_probability(const struct links *links, long t, long steps, long since);
 
