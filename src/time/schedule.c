@@ -268,6 +268,11 @@ void schedule_start(struct schedule *s, long steps, struct random_stream stream,
     s->stage = steps == 0 ? STAGE_END : s->strategy.kind == STRATEGY_RANDOM ? STAGE_LINKS : s->ring ? STAGE_RING : STAGE_BEGIN;
 }
 
+void schedule_restart(struct schedule *s)
+{
+    schedule_start(s, s->steps, s->stream, s->index);
+}
+
 static void make_more(struct schedule *s)
 {
     s->queued = s->taken = 0;

@@ -96,10 +96,15 @@ void schedule_free(struct schedule *schedule);
 void schedule_start(struct schedule *schedule, long steps, struct random_stream stream, uint64_t index);
 int schedule_next(struct schedule *schedule, struct action *action);     /* 0: that was all */
 
+void schedule_restart(struct schedule *schedule);                        /* the same window again */
+
 /* Walks the list and proves it: every reverse has its record, every restore its keep, nothing kept twice, rows and slots
- * within the layout, every step's loss brought in exactly once, the gradient continuous (or cut). Leaves the list at its
- * beginning. */
+ * within the layout, every step's loss brought in exactly once, the gradient continuous, cut only where the strategy says
+ * and carried as far back as it says. Leaves the list at its beginning. */
 int schedule_verify(struct schedule *schedule, bptt_error *error);
+/* The same of a list from elsewhere that stands for the schedule's: next(user, &action) as schedule_next. */
+int schedule_verify_list(const struct schedule *schedule, int (*next)(void *user, struct action *action), void *user,
+                         bptt_error *error);
 struct forecast schedule_forecast(struct schedule *schedule);
 
 /* ---- to read ---- */
