@@ -11,7 +11,7 @@
 
 struct grad_values {
     bptt_run_options options;
-    const char *input, *target, *output_gradient, *out, *initial_state, *final_gradient;
+    bptt_gradient_files files;
     int json, quiet;
 };
 #define AT(field) offsetof(struct grad_values, field)
@@ -19,19 +19,25 @@ struct grad_values {
 static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {0}};
 
 static const struct option options[] = {
-    {"Files", "input", OPTION_TEXT, AT(input), "FILE.npy", .help = "inputs: [T, B, I] numbers, or [T, B] tokens"},
-    {"Files", "target", OPTION_TEXT, AT(target), "FILE.npy",
+    {"Files", "input", OPTION_TEXT, AT(files.input), "FILE.npy", .help = "inputs: [T, B, I] numbers, or [T, B] tokens"},
+    {"Files", "target", OPTION_TEXT, AT(files.target), "FILE.npy",
      .help = "targets: [T, B, O] numbers for mse, [T, B] tokens for cross-entropy"},
-    {"Files", "output-gradient", OPTION_TEXT, AT(output_gradient), "FILE.npy",
+    {"Files", "output-gradient", OPTION_TEXT, AT(files.output_gradient), "FILE.npy",
      .help = "in place of a target: dL/dy [T, B, O], which makes it a vector-Jacobian product"},
-    {"Files", "initial-state", OPTION_TEXT, AT(initial_state), "FILE",
+    {"Files", "initial-state", OPTION_TEXT, AT(files.initial_state), "FILE",
      .help = "states to begin with, layers.N.STATE [B, width]", .zero = "the cell's own"},
-    {"Files", "final-gradient", OPTION_TEXT, AT(final_gradient), "FILE",
+    {"Files", "final-gradient", OPTION_TEXT, AT(files.final_gradient), "FILE",
      .help = "add dL/d(final state), layers.N.STATE [B, width]", .zero = "none"},
-    {"Files", "out", OPTION_TEXT, AT(out), "FILE",
+    {"Files", "out", OPTION_TEXT, AT(files.out), "FILE",
      .help = "the gradient of each parameter under its name; `input`; `initial.layers.N.STATE`"},
     {"Computation", "gradient", OPTION_TEXT, AT(options.gradient), "STRATEGY",
-     .help = "how the gradient is computed: full"},
+     .help = "full, segments:K, truncated:k1,k2, random:P, rtrl, snap1, rflo or uoro; docs/strategies.md tells them apart"},
+    {"Computation", "memory", OPTION_BYTES, AT(options.memory), "BYTES",
+     .help = "of the whole process, as 64M; the gradient keeps its bits, a small budget costs forward steps",
+     .zero = "no limit"},
+    {"Computation", "spill", OPTION_TEXT, AT(options.spill), "DIR", .help = "with --memory: kept states may lie on disk there",
+     .zero = "none"},
+    {"Computation", "seed", OPTION_SEED, AT(options.seed), "N", .help = "of random links and signs"},
     {"Computation", "precision", OPTION_CHOICE, AT(options.precision), .choices = precisions,
      .help = "of the computation and the results"},
     {"Computation", "threads", OPTION_INT, AT(options.threads), "N",
@@ -41,49 +47,18 @@ static const struct option options[] = {
     {0},
 };
 
-/* Everything a gradient is made from and what comes out; cleared together. */
+/* What a gradient is computed with, and what comes out; cleared together. */
 struct grad {
     bptt_model *model;
-    bptt_array input, target, output_gradient;
-    bptt_arrays initial, final_gradient, gradients;
+    bptt_arrays gradients;
     double loss;
 };
 
-static int read_array(const char *path, bptt_array *array, bptt_error *error)
-{
-    return path ? bptt_npy_read(path, array, error) : BPTT_OK;
-}
-
-static int read_arrays(const char *path, bptt_arrays *set, bptt_error *error)
-{
-    return path ? bptt_safetensors_read(path, set, error) : BPTT_OK;
-}
-
-static int read_inputs(struct grad *grad, const char *model, const struct grad_values *values, bptt_error *error)
+static int compute(struct grad *grad, const char *model, const struct grad_values *values, bptt_error *error)
 {
     int status = bptt_model_load(model, &grad->model, error);
     if (status == BPTT_OK)
-        status = read_array(values->input, &grad->input, error);
-    if (status == BPTT_OK)
-        status = read_array(values->target, &grad->target, error);
-    if (status == BPTT_OK)
-        status = read_array(values->output_gradient, &grad->output_gradient, error);
-    if (status == BPTT_OK)
-        status = read_arrays(values->initial_state, &grad->initial, error);
-    if (status == BPTT_OK)
-        status = read_arrays(values->final_gradient, &grad->final_gradient, error);
-    return status;
-}
-
-static int compute(struct grad *grad, const struct grad_values *values, bptt_error *error)
-{
-    int status = bptt_gradient(grad->model, &grad->input, values->target ? &grad->target : NULL,
-                               values->output_gradient ? &grad->output_gradient : NULL,
-                               values->initial_state ? &grad->initial : NULL,
-                               values->final_gradient ? &grad->final_gradient : NULL, &grad->loss, &grad->gradients,
-                               &values->options, error);
-    if (status == BPTT_OK && values->out)
-        status = bptt_safetensors_write(values->out, &grad->gradients, error);
+        status = bptt_gradient_stream(grad->model, &values->files, &grad->loss, &grad->gradients, &values->options, error);
     return status;
 }
 
@@ -102,8 +77,8 @@ static void emit_grad(const struct grad *grad, const struct grad_values *values)
 {
     struct emit emit = {.out = stdout};
     emit_open(&emit, NULL, '{');
-    emit_number(&emit, "loss", values->target ? grad->loss : NAN);
-    emit_text(&emit, "out", values->out);
+    emit_number(&emit, "loss", values->files.target ? grad->loss : NAN);
+    emit_text(&emit, "out", values->files.out);
     emit_open(&emit, "gradients", '{');
     for (size_t i = 0; i < grad->gradients.count; i++) {
         const bptt_array *array = &grad->gradients.items[i];
@@ -121,7 +96,7 @@ static void emit_grad(const struct grad *grad, const struct grad_values *values)
 
 static void print_grad(const struct grad *grad, const struct grad_values *values)
 {
-    if (values->target)
+    if (values->files.target)
         printf("loss %.9g\n", grad->loss);
     printf("%-32s %-20s %s\n", "gradient of", "shape", "norm");
     for (size_t i = 0; i < grad->gradients.count; i++) {
@@ -133,35 +108,30 @@ static void print_grad(const struct grad *grad, const struct grad_values *values
                              (long long)array->shape[axis]);
         printf("%-32s %-20s %.6g\n", array->name, shape, norm_of(array));
     }
-    if (values->out)
-        printf("wrote %s\n", values->out);
+    if (values->files.out)
+        printf("wrote %s\n", values->files.out);
 }
 
 static void clear(struct grad *grad)
 {
     bptt_model_free(grad->model);
-    bptt_array_clear(&grad->input);
-    bptt_array_clear(&grad->target);
-    bptt_array_clear(&grad->output_gradient);
-    bptt_arrays_clear(&grad->initial);
-    bptt_arrays_clear(&grad->final_gradient);
     bptt_arrays_clear(&grad->gradients);
 }
 
 static int check_files(const struct command *command, const struct grad_values *values)
 {
-    if (!values->input)
+    if (!values->files.input)
         return usage_error(command, "needs --input FILE.npy");
-    if (values->target && values->output_gradient)
+    if (values->files.target && values->files.output_gradient)
         return usage_error(command, "--target and --output-gradient exclude each other: a loss, or dL/dy in its place");
-    if (!values->target && !values->output_gradient)
+    if (!values->files.target && !values->files.output_gradient)
         return usage_error(command, "needs --target FILE.npy, or --output-gradient FILE.npy in its place");
     return STATUS_DONE;
 }
 
 static int grad_model(const struct command *command, int argc, char **argv)
 {
-    struct grad_values values = {.options = bptt_run_defaults()};
+    struct grad_values values = {.options = bptt_run_defaults(), .files = bptt_gradient_files_defaults()};
     struct parsed parsed = options_parse(command, argc, argv, &values);
     if (parsed.stop)
         return parsed.status;
@@ -170,9 +140,7 @@ static int grad_model(const struct command *command, int argc, char **argv)
         return status;
     struct grad grad = {0};
     bptt_error error = {0};
-    status = read_inputs(&grad, parsed.arguments[0], &values, &error);
-    if (status == BPTT_OK)
-        status = compute(&grad, &values, &error);
+    status = compute(&grad, parsed.arguments[0], &values, &error);
     if (status == BPTT_OK && values.json)
         emit_grad(&grad, &values);
     else if (status == BPTT_OK && !values.quiet)

@@ -58,6 +58,7 @@ static void default_text(const struct option *option, const void *at, char *text
         zero = *(const int *)at == 0;
         snprintf(text, size, "%d", *(const int *)at);
         break;
+    case OPTION_BYTES:
     case OPTION_COUNT:
         zero = *(const int64_t *)at == 0;
         snprintf(text, size, "%lld", (long long)*(const int64_t *)at);

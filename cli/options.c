@@ -132,6 +132,33 @@ static int set_whole(const struct command *command, const struct option *option,
     return STATUS_DONE;
 }
 
+/* 4096, 512K, 64M, 2G: bytes; 0 when it is none of these or does not fit. */
+static int read_bytes(const char *text, int64_t *value)
+{
+    static const char suffixes[] = "KMGT";
+    char *end;
+    errno = 0;
+    long long digits = strtoll(text, &end, 10);
+    if (errno || end == text)
+        return 0;
+    const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+    if (*end && (!suffix || end[1]))
+        return 0;
+    int shift = suffix ? 10 * (int)(suffix - suffixes + 1) : 0;
+    return !__builtin_mul_overflow((int64_t)digits, (int64_t)1 << shift, value);
+}
+
+static int set_bytes(const struct command *command, const struct option *option, const char *text, void *at)
+{
+    int64_t value;
+    if (!read_bytes(text, &value))
+        return usage_error(command, "--%s %s: not a number of bytes (as 4096, 512K, 64M or 2G)", option->name, text);
+    if (value <= 0)
+        return usage_error(command, "--%s %s: must be more than 0", option->name, text);
+    *(int64_t *)at = value;
+    return STATUS_DONE;
+}
+
 static int set_seed(const struct command *command, const struct option *option, const char *text, void *at)
 {
     char *end;
@@ -177,6 +204,7 @@ static int set_value(const struct command *command, const struct option *option,
     switch (option->type) {
     case OPTION_INT:
     case OPTION_COUNT: return set_whole(command, option, text, at);
+    case OPTION_BYTES: return set_bytes(command, option, text, at);
     case OPTION_SEED: return set_seed(command, option, text, at);
     case OPTION_NUMBER: return set_number(command, option, text, at);
     case OPTION_CHOICE: return set_choice(command, option, text, at);

@@ -13,6 +13,7 @@ enum option_type {
     OPTION_FLAG,   /* int: --name sets 1, --no-name sets 0 */
     OPTION_INT,    /* int */
     OPTION_COUNT,  /* int64_t; 20k is 20000, 3M three millions */
+    OPTION_BYTES,  /* int64_t; 64M is 64 * 1024 * 1024, more than 0 */
     OPTION_SEED,   /* uint64_t */
     OPTION_NUMBER, /* double, finite */
     OPTION_TEXT,   /* const char * */

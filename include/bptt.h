@@ -185,13 +185,33 @@ int bptt_model_describe(const bptt_model *model, bptt_model_info *info, bptt_err
 size_t bptt_model_parameter_count(const bptt_model *model);
 int bptt_model_parameter(const bptt_model *model, size_t index, bptt_array *view);
 
+/* ---- Strategies: the gradient through time, computed, truncated or estimated (D2L 9.7.1) --------------------------------
+ *
+ *     "full"                 the whole sum (9.7.7)
+ *     "segments:K"           the state is carried over, the gradient cut every K steps
+ *     "truncated:k1,k2"      every k1 steps, their losses reach back to k2 >= k1 steps before (Williams and Peng 1990)
+ *     "random:P"             each link between two steps is kept with probability P and weighted 1/P, else cut: no bias (9.7.8;
+ *                            Tallec and Ollivier 2017). Also P..Q (from the first link to the last), P,Q,R (link by link),
+ *                            geometric:MEAN, uniform:A,B and power:MEAN,ALPHA (lengths of the pieces)
+ *     "adaptive:D"           training: the smallest truncation whose estimated relative bias is below D (Aicher et al. 2019)
+ *     "rtrl"                 forward mode, exact (Williams and Zipser 1989); "snap1" or "snap:N" (Menick et al. 2021), "rflo"
+ *                            (Murray 2019): approximations; "uoro" (Tallec and Ollivier 2017): no bias, noisy
+ *
+ * In training, an update follows every K steps (segments), k1 steps (truncated), every step (forward mode) or every window
+ * (the others), and a loss is the mean over the steps of its update. Without training the parts add up, and the loss is the
+ * mean over the window. Forward mode gives the gradients of the parameters, not those of inputs and initial states. */
+
 /* ---- Running, and the gradient ---------------------------------------------------------------------------------------- */
 
 typedef struct bptt_run_options {
     size_t size;
     int threads;                           /* 0: as many as the machine has; the result has the same bits for any number */
     int precision;                         /* BPTT_F32, or BPTT_F64: the same run in double precision (results are F64) */
-    const char *gradient;                  /* strategy: "full" */
+    const char *gradient;                  /* strategy, see "Strategies"; NULL: full */
+    int64_t memory;                        /* bytes that the whole process may take, 0: no limit. The gradient has the same
+                                              bits under every budget; a smaller one costs more forward steps */
+    const char *spill;                     /* directory for kept states that memory has no room for; NULL: none */
+    uint64_t seed;                         /* of random links and signs */
 } bptt_run_options;
 bptt_run_options bptt_run_defaults(void);
 
@@ -207,6 +227,17 @@ int bptt_run(const bptt_model *model, const bptt_array *input, const bptt_arrays
 int bptt_gradient(const bptt_model *model, const bptt_array *input, const bptt_array *target,
                   const bptt_array *output_gradient, const bptt_arrays *initial, const bptt_arrays *final_gradient,
                   double *loss, bptt_arrays *gradients, const bptt_run_options *options, bptt_error *error);
+
+/* The same from files to a file, for sequences that memory does not hold: .npy arrays are read and `input` (dL/dx) is written
+ * a few steps at a time. States and final gradients are safetensors files. NULL: not there; `out` NULL: the loss alone. */
+typedef struct bptt_gradient_files {
+    size_t size;
+    const char *input, *target, *output_gradient, *initial_state, *final_gradient, *out;
+} bptt_gradient_files;
+bptt_gradient_files bptt_gradient_files_defaults(void);
+/* `gradients` (may be NULL): as above, without "input". */
+int bptt_gradient_stream(const bptt_model *model, const bptt_gradient_files *files, double *loss, bptt_arrays *gradients,
+                         const bptt_run_options *options, bptt_error *error);
 
 /* ---- Streaming: one step at a time, state kept between calls ---------------------------------------------------------- */
 
@@ -231,17 +262,21 @@ typedef struct bptt_trainer_config {
     double dropout;                        /* on each layer's output: between layers and before the head */
     double dropout_state;                  /* variational, on the recurrent state (Gal and Ghahramani 2016) */
     int carry;                             /* 1: the state goes on from window to window */
-    const char *gradient;                  /* strategy: "full" */
-    uint64_t seed;                         /* of the dropout masks */
+    const char *gradient;                  /* strategy, see "Strategies"; NULL: full */
+    int64_t memory;                        /* as in bptt_run_options */
+    const char *spill;
+    const char *freeze;                    /* names of parameters that are not trained, with commas between; NULL: none */
+    uint64_t seed;                         /* of dropout masks, random links and signs */
 } bptt_trainer_config;
 bptt_trainer_config bptt_trainer_defaults(void);
 
 typedef struct bptt_trainer bptt_trainer;
 int bptt_trainer_new(bptt_model *model, const bptt_trainer_config *config, bptt_trainer **trainer, bptt_error *error);
 void bptt_trainer_free(bptt_trainer *trainer);
-/* One window: forward, backward, clip, update. x and y as in "Conventions" (plain pointers). The loss is that before the
- * update; norm that before clipping. Fails with BPTT_ERROR_NOT_FINITE, the model untouched and the carried state back at
- * its start. Allocates nothing. */
+/* One window: forward, backward, clip, update; several updates with strategies that have them. x and y as in "Conventions"
+ * (plain pointers). The loss is the mean over the window, each step's before its update; norm the largest before clipping.
+ * Fails with BPTT_ERROR_NOT_FINITE, what is not finite not applied and the carried state back at its start. Allocates
+ * nothing. */
 int bptt_trainer_step(bptt_trainer *trainer, const void *x, const void *y, double *loss, double *norm, bptt_error *error);
 void bptt_trainer_set_rate(bptt_trainer *trainer, double rate);
 void bptt_trainer_reset_state(bptt_trainer *trainer);
@@ -249,10 +284,19 @@ void bptt_trainer_reset_state(bptt_trainer *trainer);
  * training's (reset: start anew). */
 int bptt_trainer_loss(bptt_trainer *trainer, const void *x, const void *y, int reset, double *loss, bptt_error *error);
 
-/* Where the memory of such a run goes, in bytes, before it is asked for. */
+/* Where the memory of such a run goes, in bytes, and what its schedule costs, before it is asked for. */
 typedef struct bptt_plan {
-    int64_t parameters, gradients, optimizer, recorded, states, scratch, packed, total;
+    int64_t parameters, gradients, optimizer, recorded, states, scratch, packed, data, influence;
+    int64_t program;                       /* with a budget: what the process takes already */
+    int64_t total;                         /* of all these */
+    int64_t disk;                          /* kept states that lie there */
+    int64_t steps, rows, kept, spilled;    /* T; steps on tape; states kept in memory and on disk */
+    int64_t advanced, recorded_steps, reversed, updates;   /* of one window */
+    double slow_down;                      /* against all recorded; a backward step counted as two forward ones */
 } bptt_plan;
+/* The schedule of a window as text (owned): "list", "picture" (`columns` wide) or "svg". */
+int bptt_trainer_schedule(const bptt_model *model, const bptt_trainer_config *config, const char *form, int columns, char **text,
+                          bptt_error *error);
 int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config, bptt_plan *plan, bptt_error *error);
 
 /* ---- Training on text: what `bptt train` does -------------------------------------------------------------------------- */
@@ -328,6 +372,31 @@ typedef struct bptt_eval_result { double loss, bits, perplexity; int64_t tokens;
 /* Loss on text files (joined), streams of `batch` rows (1: one stream, exact), state carried throughout. */
 int bptt_eval(const bptt_model *model, const char *const *files, size_t file_count, int64_t batch, int threads,
               bptt_eval_result *result, bptt_error *error);
+
+/* ---- Horizon: how far back a model's gradient reaches (Aicher, Foti and Fox 2019) -------------------------------------- */
+
+typedef struct bptt_horizon_options {
+    size_t size;
+    int64_t lags;                          /* 0: 256, or as many as the text allows */
+    int64_t batch, windows;                /* rows side by side, and how many times */
+    int threads;                           /* 0: as many as the machine has */
+    uint64_t seed;                         /* of the places in the text */
+} bptt_horizon_options;
+bptt_horizon_options bptt_horizon_defaults(void);
+
+typedef struct bptt_horizon_report {
+    int64_t lags, layers, windows, batch;
+    double *norm;                          /* [lags] norm of d(loss of a step)/d(states k steps before), mean over rows, windows */
+    double *layer;                         /* [layers][lags] of each layer's alone */
+    double *bias;                          /* [lags] estimated relative bias when lags 0..k are kept; infinite: no bound */
+    double decay;                          /* fitted factor per step; not below 1, or NaN: no decay was found */
+    struct { double delta; int64_t truncation; double bias; } choice[3];   /* the smallest with a bias below 0.5, 0.1, 0.01;
+                                              truncation 0: none within the lags */
+} bptt_horizon_report;
+/* On text files (joined): windows of `lags` steps spread over the text, each after a run over as many steps before it. */
+int bptt_horizon(const bptt_model *model, const char *const *files, size_t file_count, const bptt_horizon_options *options,
+                 bptt_horizon_report *report, bptt_error *error);
+void bptt_horizon_clear(bptt_horizon_report *report);
 
 typedef struct bptt_sample_options {
     size_t size;

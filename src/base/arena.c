@@ -3,6 +3,7 @@
 #define _GNU_SOURCE 1
 #include "arena.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -142,6 +143,18 @@ int memory_fits(size_t bytes, bptt_error *error)
         return BPTT_OK;
     return fail(error, BPTT_ERROR_MEMORY, "this needs %.1f GiB of memory or more, and the machine has %.1f GiB: use a smaller "
                 "model, batch or length", bytes == SIZE_MAX ? machine / gigabyte : (double)bytes / gigabyte, machine / gigabyte);
+}
+
+size_t memory_resident(void)
+{
+    unsigned long size, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%lu %lu", &size, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 int plan_allocate(struct plan *plan, bptt_error *error)

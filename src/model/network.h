@@ -8,12 +8,15 @@
  *     network_reset(&net);                          states to their start
  *     network_forward(&net, &window, error)         or network_gradient(...)
  *
- * A window is run layer by layer over blocks of steps. The head and the loss are computed in the backward pass, block by
- * block, so outputs of a recorded window need no memory. */
+ * A window is run by a schedule (time/schedule.h), each of its stretches layer by layer over blocks of steps. The head and the
+ * loss are computed in the backward pass, block by block, so outputs of a recorded window need no memory. Block borders are
+ * those of the window whatever the schedule, so a gradient has the same bits under every memory budget. */
 #ifndef BPTT_MODEL_NETWORK_H
 #define BPTT_MODEL_NETWORK_H
 
 #include "../base/threads.h"
+#include "../time/schedule.h"
+#include "../time/spill.h"
 #include "model.h"
 
 struct network_config {
@@ -24,10 +27,26 @@ struct network_config {
     int input_gradient;                    /* dL/dx is wanted */
     double dropout, dropout_state;
     uint64_t seed;                         /* of the masks */
+    struct strategy strategy;              /* all zero: full; one of forward mode: for windows of one step */
+    int updates;                           /* the strategy's updates happen within the window (window.update) */
+    size_t memory, elsewhere;              /* bytes for everything, 0: no limit; and those within it that the owner needs */
+    const char *spill;                     /* directory for kept states that memory has no room for, or NULL */
+    int fed;                               /* rows come and go through window.feed */
     const enum isa *isa;                   /* NULL: isa_choose decides */
     int interpret;                         /* 1: the interpreter even where there is code (to hold one against the other) */
 };
 
+/* Rows of a window that are not held in memory: fetched as they are needed, given away as they are ready. `rows` holds
+ * `steps` steps from step `first`, in the window's element size. Each returns a status. */
+enum feed_part { FEED_INPUT, FEED_TARGET, FEED_OUTPUT_GRADIENT, FEED_PARTS };
+struct feed {
+    int (*read)(void *user, enum feed_part part, long first, long steps, void *rows, bptt_error *error);
+    int (*write)(void *user, long first, long steps, const void *rows, bptt_error *error);     /* dL/dx, or NULL */
+    void *user;
+    int has[FEED_PARTS];
+};
+
+struct network;
 /* One window. Pointers to what is not there are NULL. */
 struct window {
     long steps;
@@ -43,7 +62,12 @@ struct window {
     long mean_over;                        /* steps that the loss is the mean over; 0: this window's own */
     /* Called where the strategy updates, or NULL: then gradients gather. A status other than 0 ends the window. */
     int (*update)(void *user, bptt_error *error);
-    void *user;
+    void *user;                            /* of update and observe */
+    const struct feed *feed;               /* in place of the arrays */
+    long loss_from;                        /* losses of earlier steps are left out of the gradient */
+    /* Called after each stretch of the backward pass, from the end on, or NULL: slot i of a layer's dstate holds dL/d(state
+     * before step start + i). */
+    void (*observe)(void *user, const struct network *net, long start, long steps);
     double loss;                           /* out: mean over steps, batch (and outputs for mse); 0 for 0 steps */
 };
 
@@ -56,7 +80,10 @@ struct network {
     struct plan plan;
     struct arena arena;
     long block;                            /* steps in a block */
-    long positions;                        /* steps on tape: config.steps with gradients, else one block */
+    long positions;                        /* steps on tape */
+    struct axis axis;
+    struct schedule schedule;              /* with gradients */
+    struct spill *spill;
     int table;                             /* layer 0 takes tokens through a table (time/layer.h) */
     int has_dropout;
     /* regions of the plan; pointers are made by network_allocate */
@@ -71,6 +98,9 @@ int network_new(struct network *net, const bptt_model *model, const struct netwo
 int network_allocate(struct network *net, bptt_error *error);
 void network_free(struct network *net);
 
+/* adaptive: the truncation from the next window on. */
+void network_set_truncation(struct network *net, long steps);
+
 void network_load(struct network *net);
 void network_reset(struct network *net);               /* carried states to the cell's start values */
 void network_clear_gradients(struct network *net);
@@ -78,8 +108,8 @@ void network_clear_final_gradient(struct network *net);
 
 /* Runs the window from the carried states and leaves its last states there. Fills output and, with a target, loss. */
 int network_forward(struct network *net, struct window *window, bptt_error *error);
-/* The same, and adds dL/dparameters to net->gradients; fills initial_gradient, input_gradient and loss. Starts from
- * final_gradient. window->steps <= config.steps. */
+/* The same by the network's strategy, and adds dL/dparameters to net->gradients; fills initial_gradient, input_gradient and
+ * loss. Starts from final_gradient. window->steps <= config.steps. */
 int network_gradient(struct network *net, struct window *window, bptt_error *error);
 
 /* Natural rows [B, width] of a state, in or out, elements of element_size. */

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "network.h"
+#include "influence.h"
+#include "run.h"
+
+enum { MARGIN = 2 << 20 };                 /* bytes: code that runs later for the first time, stacks, the allocator's own */
 
 bptt_run_options bptt_run_defaults(void)
 {
@@ -12,15 +15,6 @@ bptt_run_options bptt_run_defaults(void)
 }
 
 /* ---- what is asked ---- */
-
-struct request {
-    const bptt_model *model;
-    const bptt_array *input;
-    const bptt_run_options *options;
-    long steps, batch;
-    int element_size;                      /* of results, and of arrays once converted */
-    int type;
-};
 
 static const char *shape_text(const bptt_array *array, char *buffer, size_t size)
 {
@@ -44,13 +38,13 @@ static int check_options(struct request *r, bptt_error *error)
         return fail(error, BPTT_ERROR_ARGUMENT, "the options do not come from bptt_run_defaults");
     if (options->precision != BPTT_F32 && options->precision != BPTT_F64)
         return fail(error, BPTT_ERROR_ARGUMENT, "unknown precision: BPTT_F32 or BPTT_F64");
-    if (options->gradient && strcmp(options->gradient, "full"))
-        return fail(error, BPTT_ERROR_ARGUMENT, "unknown gradient strategy '%s': full", options->gradient);
+    if (options->memory < 0)
+        return fail(error, BPTT_ERROR_ARGUMENT, "memory is %lld bytes; it must be positive, or 0 for no limit", (long long)options->memory);
     if (options->threads < 0 || options->threads > 1024)
         return fail(error, BPTT_ERROR_ARGUMENT, "threads is %d; it must be between 0 (all) and 1024", options->threads);
     r->type = options->precision;
     r->element_size = options->precision == BPTT_F64 ? 8 : 4;
-    return BPTT_OK;
+    return strategy_parse(options->gradient, &r->strategy, error);
 }
 
 static int check_input(struct request *r, bptt_error *error)
@@ -180,12 +174,20 @@ static int new_set(bptt_arrays *set, size_t count, bptt_error *error)
 
 /* ---- a network for one window ---- */
 
+/* The process as it is, the results, and a margin. */
+static size_t bytes_elsewhere(const struct request *r)
+{
+    return memory_resident() + size_mul((size_t)r->model->count, (size_t)r->element_size) + MARGIN;
+}
+
 static int open_network(const struct request *r, struct network *net, int gradients, int input_gradient, const bptt_arrays *initial,
                         bptt_error *error)
 {
     struct network_config config = {.steps = r->steps, .batch = r->batch, .threads = r->options->threads, .gradients = gradients,
                                     .precision = r->type == BPTT_F64 ? PRECISION_F64 : PRECISION_F32,
-                                    .input_gradient = input_gradient};
+                                    .input_gradient = input_gradient, .strategy = r->strategy, .spill = r->options->spill,
+                                    .memory = (size_t)r->options->memory, .elsewhere = bytes_elsewhere(r),
+                                    .seed = r->options->seed, .fed = r->fed};
     int status = network_new(net, r->model, &config, error);
     if (status)
         return status;
@@ -282,79 +284,146 @@ int bptt_run(const bptt_model *model, const bptt_array *input, const bptt_arrays
 
 /* ---- gradient ---- */
 
-struct gradient_request {
-    struct request r;
-    const bptt_array *target, *output_gradient;
-    const bptt_arrays *final_gradient;
-    double *loss;
-    bptt_arrays *gradients;
-};
+static int is_forward(const struct gradient_request *g)
+{
+    return strategy_is_forward(&g->r.strategy);
+}
 
-static int collect(struct gradient_request *g, struct network *net, bptt_array *input_gradient, bptt_error *error)
+static int has_input_gradient(const struct gradient_request *g)
+{
+    return !g->r.model->vocabulary && !is_forward(g);
+}
+
+/* Each gradient's name and shape, in the order of the set; *count of them. No data. */
+int gradient_headers(const struct gradient_request *g, bptt_arrays *set, bptt_error *error)
 {
     const bptt_model *model = g->r.model;
-    size_t count = (size_t)model->tensors + state_count(model) + (model->vocabulary ? 0 : 1);
-    int status = new_set(g->gradients, count, error);
-    bptt_array *next = g->gradients->items;
+    size_t states = is_forward(g) ? 0 : state_count(model);
+    int status = new_set(set, (size_t)model->tensors + (size_t)has_input_gradient(g) + states, error);
+    bptt_array *next = set->items;
     for (int i = 0; !status && i < model->tensors; i++, next++) {
         const struct tensor *tensor = &model->tensor[i];
-        status = new_array(next, g->r.type, tensor->rank, (int64_t[]){tensor->shape[0], tensor->shape[1]}, error);
-        if (status)
-            return status;
+        *next = (bptt_array){.type = g->r.type, .rank = tensor->rank, .shape = {tensor->shape[0], tensor->shape[1]}};
         snprintf(next->name, sizeof next->name, "%s", tensor->name);
+    }
+    if (!status && has_input_gradient(g))
+        *next++ = (bptt_array){.name = "input", .type = g->r.type, .rank = 3, .shape = {g->r.steps, g->r.batch, model->inputs}};
+    for (size_t i = 0; !status && i < states; i++, next++) {
+        int l = (int)(i / (size_t)model->cell->states), state = (int)(i % (size_t)model->cell->states);
+        *next = (bptt_array){.type = g->r.type, .rank = 2, .shape = {g->r.batch, state_width(model, l, state)}};
+        state_name(model, l, state, "initial.", next->name, sizeof next->name);
+    }
+    return status;
+}
+
+/* Room for the results; those of a feed's dL/dx are not held. */
+static int new_results(struct gradient_request *g, bptt_error *error)
+{
+    int status = gradient_headers(g, g->gradients, error);
+    for (size_t i = 0; !status && i < g->gradients->count; i++) {
+        bptt_array *array = &g->gradients->items[i];
+        if (!g->feed || strcmp(array->name, "input"))
+            status = new_array(array, array->type, array->rank, (int64_t[]){array->shape[0], array->shape[1], array->shape[2]}, error);
+    }
+    return status;
+}
+
+static void *input_rows(const struct gradient_request *g)
+{
+    return has_input_gradient(g) ? g->gradients->items[g->r.model->tensors].data : NULL;
+}
+
+static void collect(struct gradient_request *g, struct network *net)
+{
+    const bptt_model *model = g->r.model;
+    bptt_array *next = g->gradients->items;
+    for (int i = 0; i < model->tensors; i++, next++) {
+        const struct tensor *tensor = &model->tensor[i];
         memcpy(next->data, (char *)net->gradients + tensor->offset * g->r.element_size, (size_t)(tensor->count * g->r.element_size));
     }
-    if (!status && !model->vocabulary) {
-        *next = *input_gradient;
-        *input_gradient = (bptt_array){0};
-        snprintf(next->name, sizeof next->name, "input");
-        next++;
-    }
-    return status ? status : get_states(&g->r, net, net->initial_gradient, "initial.", &next, error);
+    next += has_input_gradient(g);
+    for (int l = 0; !is_forward(g) && l < model->layers; l++)
+        for (int i = 0; i < model->cell->states; i++, next++)
+            network_get_state(net, net->initial_gradient[l][i], l, i, next->data, g->r.element_size);
+}
+
+static int forward_mode(struct gradient_request *g, struct network *net, struct window *window, bptt_error *error)
+{
+    struct influence *influence;
+    int status = influence_new(net, &g->r.strategy, g->r.options->seed, &influence, error);
+    if (status)
+        return status;
+    status = influence_window(influence, net, window, error);
+    influence_free(influence);
+    return status;
 }
 
 static int gradient_window(struct gradient_request *g, struct network *net, struct window *window, bptt_error *error)
 {
-    bptt_array input_gradient = {0};
-    int status = BPTT_OK;
-    if (!g->r.model->vocabulary) {
-        status = new_array(&input_gradient, g->r.type, 3, (int64_t[]){g->r.steps, g->r.batch, g->r.model->inputs}, error);
-        window->input_gradient = input_gradient.data;
+    int status = new_results(g, error);
+    if (!status) {
+        window->input_gradient = input_rows(g);
+        status = set_states(net, g->final_gradient, net->final_gradient, "final gradient", error);
     }
     if (!status)
-        status = set_states(net, g->final_gradient, net->final_gradient, "final gradient", error);
+        status = is_forward(g) ? forward_mode(g, net, window, error) : network_gradient(net, window, error);
     if (!status)
-        status = network_gradient(net, window, error);
-    if (!status)
-        status = collect(g, net, &input_gradient, error);
+        collect(g, net);
     if (!status && g->loss)
         *g->loss = window->loss;
-    bptt_array_clear(&input_gradient);
     return status;
 }
 
-static int run_gradient(struct gradient_request *g, const bptt_arrays *initial, bptt_error *error)
+static int run_gradient(struct gradient_request *g, bptt_error *error)
 {
     struct network net;
-    int status = open_network(&g->r, &net, 1, !g->r.model->vocabulary, initial, error);
-    if (status)
-        return status;
     const bptt_array *arrays[3] = {g->r.input, g->target, g->output_gradient};
     void *owned[3] = {NULL, NULL, NULL};
     const void *data[3] = {NULL, NULL, NULL};
-    for (int i = 0; i < 3 && !status; i++) {
+    int status = BPTT_OK;
+    for (int i = 0; i < 3 && !status && !g->feed; i++) {
         if (!arrays[i])
             continue;
         data[i] = converted(&g->r, arrays[i], &owned[i], error);
         status = data[i] ? BPTT_OK : BPTT_ERROR_MEMORY;
     }
-    struct window window = {.steps = g->r.steps, .target = data[1], .output_gradient = data[2], .element_size = g->r.element_size};
+    struct window window = {.steps = g->r.steps, .target = data[1], .output_gradient = data[2], .element_size = g->r.element_size,
+                            .feed = g->feed};
     give_input(&g->r, &window, data[0]);
     if (!status)
+        status = open_network(&g->r, &net, 1, has_input_gradient(g), g->initial, error);
+    if (!status) {
         status = gradient_window(g, &net, &window, error);
+        network_free(&net);
+    }
     for (int i = 0; i < 3; i++)
         free(owned[i]);
-    network_free(&net);
+    return status;
+}
+
+int gradient_check(struct gradient_request *g, bptt_error *error)
+{
+    if (g->target && g->output_gradient)
+        return fail(error, BPTT_ERROR_ARGUMENT, "give a target or an output gradient, not both");
+    int status = check_options(&g->r, error);
+    if (!status) status = check_input(&g->r, error);
+    if (!status) status = strategy_check(&g->r.strategy, g->r.steps, error);
+    if (!status && g->target) status = check_target(&g->r, g->target, error);
+    if (!status && g->output_gradient) status = check_rows(&g->r, g->output_gradient, "output gradient", error);
+    if (!status && g->r.strategy.kind == STRATEGY_ADAPTIVE)
+        return fail(error, BPTT_ERROR_ARGUMENT, "adaptive chooses a truncation while it trains; for one gradient give truncated:k1,k2 "
+                    "(bptt horizon proposes one)");
+    return status;
+}
+
+int gradient_run(struct gradient_request *g, bptt_error *error)
+{
+    *g->gradients = (bptt_arrays){0};
+    int status = gradient_check(g, error);
+    if (!status)
+        status = run_gradient(g, error);
+    if (status)
+        bptt_arrays_clear(g->gradients);
     return status;
 }
 
@@ -364,17 +433,7 @@ int bptt_gradient(const bptt_model *model, const bptt_array *input, const bptt_a
 {
     bptt_run_options defaults = bptt_run_defaults();
     struct gradient_request g = {.r = {.model = model, .input = input, .options = options ? options : &defaults}, .target = target,
-                                 .output_gradient = output_gradient, .final_gradient = final_gradient, .loss = loss,
-                                 .gradients = gradients};
-    *gradients = (bptt_arrays){0};
-    if (target && output_gradient)
-        return fail(error, BPTT_ERROR_ARGUMENT, "give a target or an output gradient, not both");
-    int status = check_options(&g.r, error);
-    if (!status) status = check_input(&g.r, error);
-    if (!status && target) status = check_target(&g.r, target, error);
-    if (!status && output_gradient) status = check_rows(&g.r, output_gradient, "output gradient", error);
-    if (!status) status = run_gradient(&g, initial, error);
-    if (status)
-        bptt_arrays_clear(gradients);
-    return status;
+                                 .output_gradient = output_gradient, .initial = initial, .final_gradient = final_gradient,
+                                 .loss = loss, .gradients = gradients};
+    return gradient_run(&g, error);
 }

@@ -586,6 +586,27 @@ static void mask_rows(const struct layer *layer, const struct block_io *io, long
     }
 }
 
+static void scale_row(long n, double scale, int element_size, void *row)
+{
+    for (long j = 0; j < n && element_size == 4; j++)
+        ((float *)row)[j] *= (float)scale;
+    for (long j = 0; j < n && element_size == 8; j++)
+        ((double *)row)[j] *= scale;
+}
+
+/* The gradient on its way to the step before: cut, or weighted (D2L 9.7.8). */
+static void scale_link(const struct layer *layer, const struct block_io *io, long step, long from, long to)
+{
+    for (int i = 0; i < layer->cell->states && io->link[step] != 1; i++) {
+        long width = layer_state_width(layer, i), n = (to - from) * width;
+        void *rows = shift(layer, layer->dstate[i], (step * layer->batch + from) * width);
+        if (io->link[step] == 0)
+            memset(rows, 0, (size_t)(n * layer->kernels->element_size));
+        else
+            scale_row(n, io->link[step], (int)layer->kernels->element_size, rows);
+    }
+}
+
 static void scan_task(void *context, long task, int worker)
 {
     const struct work *w = context;
@@ -595,6 +616,8 @@ static void scan_task(void *context, long task, int worker)
         long step = back ? w->io->steps - 1 - i : i;
         mask_rows(w->layer, w->io, step, from, to);
         run_rows(w, (struct rows){step, from, to}, worker);
+        if (back && w->io->link)
+            scale_link(w->layer, w->io, step, from, to);
     }
 }
 

@@ -86,6 +86,7 @@ struct block_io {
     const void *dy;  long dy_stride;       /* backward */
     void *dx;  long dx_stride;             /* backward */
     int wants_dx;                          /* 0: dx is scratch, and the products that lead to it alone are left out */
+    const double *link;                    /* backward: what dL/d(state before step t) is multiplied by; NULL: 1 everywhere */
     const int32_t *token;                  /* with `table`: the input as tokens [steps][B] */
     const void *table;  long table_stride; /* products of every symbol with the input matrices, by layer_table_column */
 };

@@ -29,7 +29,10 @@ static json_t *trainer_options(const struct job *job)
     static const char *const optimizers[] = {
         [BPTT_SGD] = "sgd", [BPTT_RMSPROP] = "rmsprop", [BPTT_ADAM] = "adam", [BPTT_ADAMW] = "adamw"};
     const bptt_trainer_config *t = &job->config.trainer;
-    return json_pack("{s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)t->batch,
+    char gradient[512];
+    strategy_text(&job->trainer->strategy, gradient, sizeof gradient);
+    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "gradient", gradient,
+                     "freeze", t->freeze ? t->freeze : "", "batch", (json_int_t)t->batch,
                      "length", (json_int_t)t->length, "optimizer", optimizers[t->optimizer], "lr", job->rate.peak,
                      "momentum", t->momentum, "beta1", t->beta1, "beta2", t->beta2, "epsilon", t->epsilon,
                      "weight-decay", t->weight_decay, "clip", t->clip_norm, "clip-value", t->clip_value, "dropout",
@@ -111,10 +114,11 @@ static json_t *progress_json(const struct job *job)
 {
     const struct progress *p = &job->progress;
     json_t *json =
-        json_pack("{s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I}", "step", (json_int_t)p->step, "total",
+        json_pack("{s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I, s:I}", "step", (json_int_t)p->step, "total",
                   (json_int_t)p->total, "best_step", (json_int_t)p->best_step, "valid_step", (json_int_t)p->valid_step,
                   "since_best", p->since_best, "since_decay", p->since_decay, "backtracks", p->backtracks, "window",
-                  (json_int_t)job->trainer->window, "updates", (json_int_t)job->trainer->updates);
+                  (json_int_t)job->trainer->window, "updates", (json_int_t)job->trainer->updates, "truncation",
+                  (json_int_t)job->trainer->net.schedule.strategy.k1);
     if (!json)
         return NULL;
     set_number(json, "minutes", p->minutes);
@@ -154,8 +158,8 @@ static int take_progress(struct job *job, const json_t *json)
                          .best = get_number(json, "best"),
                          .last_valid = get_number(json, "last_valid"),
                          .scale = get_number(json, "scale")};
-    int64_t window = get_whole(json, "window"), updates = get_whole(json, "updates");
-    int makes_sense = p.step >= 0 && p.total >= 0 && window >= 0 && updates >= 0 && p.since_best >= 0 &&
+    int64_t window = get_whole(json, "window"), updates = get_whole(json, "updates"), truncation = get_whole(json, "truncation");
+    int makes_sense = truncation >= 0 && truncation <= job->config.trainer.length && p.step >= 0 && p.total >= 0 && window >= 0 && updates >= 0 && p.since_best >= 0 &&
                       p.since_decay >= 0 && p.scale > 0 && p.scale <= 1 && p.seconds >= 0 && isfinite(p.average) &&
                       isfinite(p.average_weight);
     if (!makes_sense)
@@ -164,6 +168,8 @@ static int take_progress(struct job *job, const json_t *json)
     job->progress = p;
     job->trainer->window = window;
     job->trainer->updates = updates;
+    if (job->trainer->horizon)
+        network_set_truncation(&job->trainer->net, (long)truncation);
     return BPTT_OK;
 }
 

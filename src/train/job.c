@@ -266,6 +266,9 @@ static int one_step(struct job *job, int64_t first_step)
         return go_back(job, &why);
     if (status)
         return fail(job->error, status, "%s", why.text);
+    const char *chosen = job->trainer->horizon ? horizon_note(job->trainer->horizon) : NULL;
+    if (chosen)
+        job_note(job, "step %lld, %s", (long long)p->step, chosen);
     p->step++;
     p->average = MEMORY_OF_AVERAGE * p->average + (1 - MEMORY_OF_AVERAGE) * loss;
     p->average_weight = MEMORY_OF_AVERAGE * p->average_weight + (1 - MEMORY_OF_AVERAGE);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { CHUNK = 1 << 14 };                  /* elements; a multiple of every vector */
+enum { MARGIN = 2 << 20 };                 /* bytes: code that runs later for the first time, stacks, the allocator's own */
 
 bptt_trainer_config bptt_trainer_defaults(void)
 {
@@ -38,8 +39,6 @@ static int check_config(const bptt_trainer_config *c, bptt_error *error)
 {
     if (c->size != sizeof *c)
         return fail(error, BPTT_ERROR_ARGUMENT, "the trainer's configuration does not come from bptt_trainer_defaults");
-    if (c->gradient && strcmp(c->gradient, "full"))
-        return fail(error, BPTT_ERROR_ARGUMENT, "unknown gradient strategy '%s': full", c->gradient);
     if (c->optimizer < BPTT_SGD || c->optimizer > BPTT_ADAMW)
         return fail(error, BPTT_ERROR_ARGUMENT, "unknown optimizer %d: sgd, rmsprop, adam or adamw", c->optimizer);
     const struct { const char *name; double value, low, high; } ranges[] = {
@@ -56,6 +55,7 @@ static int check_config(const bptt_trainer_config *c, bptt_error *error)
         {"clip value", c->clip_value, 0, 1e30},
         {"dropout", c->dropout, 0, 0.999},
         {"dropout of the state", c->dropout_state, 0, 0.999},
+        {"memory", (double)c->memory, 0, 1e18},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         int status = check_number(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high, error);
@@ -63,6 +63,61 @@ static int check_config(const bptt_trainer_config *c, bptt_error *error)
             return status;
     }
     return BPTT_OK;
+}
+
+static int check_strategy(const bptt_trainer_config *c, struct strategy *strategy, bptt_error *error)
+{
+    int status = strategy_parse(c->gradient, strategy, error);
+    if (!status)
+        status = strategy_check(strategy, (long)c->length, error);
+    if (!status && strategy_is_forward(strategy) && (c->dropout > 0 || c->dropout_state > 0))
+        return fail(error, BPTT_ERROR_ARGUMENT, "dropout goes with the backward strategies; %s runs forward: set it to 0", c->gradient);
+    return status;
+}
+
+/* Whether updates are made within a window: then there is nothing left to do after it. */
+static int updates_within(const struct bptt_trainer *t)
+{
+    enum strategy_kind kind = t->strategy.kind;
+    return kind == STRATEGY_SEGMENTS || kind == STRATEGY_TRUNCATED || kind == STRATEGY_ADAPTIVE || strategy_is_forward(&t->strategy);
+}
+
+/* ---- parameters that are not trained ---- */
+
+static int freeze_one(struct bptt_trainer *t, const char *name, size_t length, bptt_error *error)
+{
+    int found = 0;
+    for (int i = 0; i < t->model->tensors; i++) {
+        const char *known = t->model->tensor[i].name;
+        int same = strlen(known) == length && !memcmp(known, name, length);
+        t->frozen[i] |= (unsigned char)same;
+        found |= same;
+    }
+    return found ? BPTT_OK : fail(error, BPTT_ERROR_ARGUMENT, "freeze: the model has no parameter '%.*s'; it has %s%s%s ...", (int)length,
+                                  name, t->model->tensor[0].name, t->model->tensors > 1 ? ", " : "",
+                                  t->model->tensors > 1 ? t->model->tensor[1].name : "");
+}
+
+static int set_frozen(struct bptt_trainer *t, bptt_error *error)
+{
+    int status = BPTT_OK;
+    if (!t->config.freeze)
+        return status;
+    t->frozen = arena_alloc(&t->net.arena, (size_t)t->model->tensors);
+    if (!t->frozen)
+        return fail_memory(error, (size_t)t->model->tensors);
+    for (const char *name = t->config.freeze; *name && !status; name += strspn(name, ",")) {
+        status = freeze_one(t, name, strcspn(name, ","), error);
+        name += strcspn(name, ",");
+    }
+    return status;
+}
+
+static void clear_frozen(struct bptt_trainer *t)
+{
+    for (int i = 0; t->frozen && i < t->model->tensors; i++)
+        if (t->frozen[i])
+            memset((float *)t->net.gradients + t->model->tensor[i].offset, 0, (size_t)t->model->tensor[i].count * sizeof(float));
 }
 
 /* ---- memory ---- */
@@ -87,6 +142,13 @@ static long state_elements(const struct network *net, int l, int i)
     return net->config.batch * layer_state_width(&net->layer[l], i);
 }
 
+/* With a budget: the process as it is, the optimiser's memory and a margin. */
+static size_t bytes_elsewhere(const struct bptt_trainer *t)
+{
+    size_t moments = (size_t)(has_first(&t->config) + has_second(&t->config)) * (size_t)padded(t->model->count) * sizeof(float);
+    return t->config.memory ? memory_resident() + moments + influence_bytes(t->model, (long)t->config.batch, &t->strategy) + MARGIN : 0;
+}
+
 static int lay_out(struct bptt_trainer *t, bptt_error *error)
 {
     const bptt_model *model = t->model;
@@ -97,6 +159,11 @@ static int lay_out(struct bptt_trainer *t, bptt_error *error)
                                     .gradients = 1,
                                     .dropout = t->config.dropout,
                                     .dropout_state = t->config.dropout_state,
+                                    .strategy = t->strategy,
+                                    .updates = updates_within(t),
+                                    .memory = (size_t)t->config.memory,
+                                    .elsewhere = bytes_elsewhere(t),
+                                    .spill = t->config.spill,
                                     .seed = t->config.seed};
     int status = network_new(net, model, &config, error);
     if (status)
@@ -140,9 +207,15 @@ int bptt_trainer_new(bptt_model *model, const bptt_trainer_config *config, bptt_
         return fail_memory(error, sizeof *t);
     t->model = model;
     t->config = *config;
-    status = lay_out(t, error);
+    status = check_strategy(config, &t->strategy, error);
+    if (!status) status = lay_out(t, error);
     if (!status) status = network_allocate(&t->net, error);
     if (!status) status = point_eval_states(t, error);
+    if (!status) status = set_frozen(t, error);
+    if (!status && strategy_is_forward(&t->strategy))
+        status = influence_new(&t->net, &t->strategy, config->seed, &t->influence, error);
+    if (!status && t->strategy.kind == STRATEGY_ADAPTIVE)
+        status = horizon_new(&t->net, t->strategy.delta, &t->horizon, error);
     if (status) {
         bptt_trainer_free(t);
         return status;
@@ -158,17 +231,44 @@ void bptt_trainer_free(bptt_trainer *t)
 {
     if (!t)
         return;
+    influence_free(t->influence);
+    horizon_free(t->horizon);
     if (t->net.model)
         network_free(&t->net);
     free(t);
 }
 
-int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config, bptt_plan *plan, bptt_error *error)
+/* A trainer that is laid out and will not run. */
+static int plan_trainer(const bptt_model *model, const bptt_trainer_config *config, struct bptt_trainer *t, bptt_error *error)
 {
-    struct bptt_trainer t = {.model = (bptt_model *)(uintptr_t)model, .config = *config};
+    *t = (struct bptt_trainer){.model = (bptt_model *)(uintptr_t)model, .config = *config};
     int status = check_config(config, error);
     if (!status)
-        status = lay_out(&t, error);
+        status = check_strategy(config, &t->strategy, error);
+    return status ? status : lay_out(t, error);
+}
+
+static void forecast(struct bptt_trainer *t, bptt_plan *plan)
+{
+    struct schedule *schedule = &t->net.schedule;
+    schedule_start(schedule, schedule->axis.steps, random_open(t->config.seed, RANDOM_TRUNCATION, 0), 0);
+    struct forecast cost = schedule_forecast(schedule);
+    plan->steps = t->config.length;
+    plan->rows = schedule->layout.rows;
+    plan->kept = schedule->layout.slots;
+    plan->spilled = schedule->layout.spilled;
+    plan->disk = (int64_t)schedule->layout.disk;
+    plan->advanced = cost.advanced;
+    plan->recorded_steps = cost.recorded;
+    plan->reversed = cost.reversed;
+    plan->updates = cost.updates;
+    plan->slow_down = cost.slow_down;
+}
+
+int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config, bptt_plan *plan, bptt_error *error)
+{
+    struct bptt_trainer t;
+    int status = plan_trainer(model, config, &t, error);
     if (status)
         return status;
     const size_t *bytes = t.net.plan.bytes;
@@ -179,9 +279,37 @@ int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config
                         .states = (int64_t)bytes[PLAN_STATES],
                         .scratch = (int64_t)bytes[PLAN_SCRATCH],
                         .packed = (int64_t)bytes[PLAN_PACKED],
-                        .total = (int64_t)t.net.plan.total + model->count * (int64_t)sizeof(float)};
+                        .data = (int64_t)bytes[PLAN_DATA],
+                        .influence = (int64_t)influence_bytes(model, (long)config->batch, &t.strategy)};
+    plan->program = config->memory ? (int64_t)(memory_resident() + MARGIN) - model->count * (int64_t)sizeof(float) : 0;
+    plan->total = (int64_t)t.net.plan.total + model->count * (int64_t)sizeof(float) + plan->influence + plan->program;
+    forecast(&t, plan);
     network_free(&t.net);
     return BPTT_OK;
+}
+
+int bptt_trainer_schedule(const bptt_model *model, const bptt_trainer_config *config, const char *form, int columns, char **text,
+                          bptt_error *error)
+{
+    struct bptt_trainer t;
+    struct text out = {0};
+    *text = NULL;
+    int status = plan_trainer(model, config, &t, error);
+    if (status)
+        return status;
+    struct schedule *schedule = &t.net.schedule;
+    schedule_start(schedule, schedule->axis.steps, random_open(t.config.seed, RANDOM_TRUNCATION, 0), 0);
+    if (!strcmp(form, "list"))
+        schedule_print(schedule, 0, &out);
+    else if (!strcmp(form, "picture"))
+        schedule_draw(schedule, columns, &out);
+    else if (!strcmp(form, "svg"))
+        schedule_svg(schedule, &out);
+    else
+        status = fail(error, BPTT_ERROR_ARGUMENT, "no such form of a schedule: '%s'; list, picture or svg", form);
+    network_free(&t.net);
+    *text = text_take(&out);
+    return status || *text ? status : fail_memory(error, 1);
 }
 
 /* ---- the norm ---- */
@@ -265,30 +393,62 @@ static struct window window_of(const struct bptt_trainer *t, const void *x, cons
     return window;
 }
 
+/* One update from the gradients at hand. */
+static int apply(struct bptt_trainer *t, double loss, bptt_error *error)
+{
+    clear_frozen(t);
+    double size = gradient_norm(t);
+    t->norm = size > t->norm ? size : t->norm;
+    if (!isfinite(loss) || !isfinite(size))
+        return not_finite(t, loss, error);
+    t->updates++;
+    struct update update = {t, clipping_scale(t, size)};
+    pool_tasks(t->net.pool, chunks(t->model), update_task, &update);
+    return BPTT_OK;
+}
+
+static int apply_within(void *user, bptt_error *error)
+{
+    struct bptt_trainer *t = user;
+    int status = apply(t, 0, error);
+    network_clear_gradients(&t->net);
+    return status;
+}
+
+static int run_strategy(struct bptt_trainer *t, struct window *window, bptt_error *error)
+{
+    if (updates_within(t)) {
+        window->update = apply_within;
+        window->user = t;
+    }
+    if (t->horizon) {
+        int status = horizon_adapt(t->horizon, &t->net, window, error);
+        if (status)
+            return status;
+    }
+    return t->influence ? influence_window(t->influence, &t->net, window, error) : network_gradient(&t->net, window, error);
+}
+
 int bptt_trainer_step(bptt_trainer *t, const void *x, const void *y, double *loss, double *norm, bptt_error *error)
 {
     struct network *net = &t->net;
     struct window window = window_of(t, x, y);
     window.training = 1;
     if (!t->config.carry)
-        network_reset(net);
+        bptt_trainer_reset_state(t);
+    t->norm = 0;
     network_load(net);
     network_clear_gradients(net);
-    int status = network_gradient(net, &window, error);
+    int status = run_strategy(t, &window, error);
+    if (!status)
+        status = updates_within(t) && isfinite(window.loss) ? BPTT_OK : apply(t, window.loss, error);
+    *loss = window.loss;
+    *norm = t->norm;
+    if (status == BPTT_ERROR_NOT_FINITE)
+        bptt_trainer_reset_state(t);       /* what would be carried may not be finite either */
     if (status)
         return status;
-    double size = gradient_norm(t);
-    *loss = window.loss;
-    *norm = size;
-    if (!isfinite(window.loss) || !isfinite(size)) {
-        status = not_finite(t, window.loss, error);
-        network_reset(net);                /* what would be carried may not be finite either */
-        return status;
-    }
     t->window++;
-    t->updates++;
-    struct update update = {t, clipping_scale(t, size)};
-    pool_tasks(net->pool, chunks(t->model), update_task, &update);
     t->model->step++;
     return BPTT_OK;
 }
@@ -301,6 +461,8 @@ void bptt_trainer_set_rate(bptt_trainer *t, double rate)
 void bptt_trainer_reset_state(bptt_trainer *t)
 {
     network_reset(&t->net);
+    if (t->influence)
+        influence_reset(t->influence);
 }
 
 /* ---- loss alone ---- */

@@ -2,6 +2,8 @@
 #ifndef BPTT_TRAIN_TRAINER_H
 #define BPTT_TRAIN_TRAINER_H
 
+#include "../model/horizon.h"
+#include "../model/influence.h"
 #include "../model/network.h"
 
 struct bptt_trainer {
@@ -14,6 +16,11 @@ struct bptt_trainer {
     void ***eval_state;                    /* carried states of bptt_trainer_loss */
     int64_t window;                        /* windows seen: the index of dropout masks */
     int64_t updates;                       /* of the moments: their bias corrections */
+    struct strategy strategy;
+    struct influence *influence;           /* forward mode, or NULL */
+    struct horizon *horizon;               /* adaptive, or NULL */
+    unsigned char *frozen;                 /* by tensor of the model, or NULL */
+    double norm;                           /* largest before clipping, of the window's updates */
 };
 
 /* As bptt_trainer_loss, for a window of `steps` <= length. */
