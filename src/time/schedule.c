@@ -227,8 +227,8 @@ static int check_layout(const struct schedule *s, bptt_error *error)
     rows = s->strategy.kind == STRATEGY_ADAPTIVE ? axis->steps : rows;
     long slots = reach > chunk || chunk <= layout->rows ? 0 : chunk < axis->steps ? 2 : 1;
     if (axis->steps < 0 || axis->block < 1 || layout->rows < rows || layout->slots + layout->spilled < slots)
-        return fail(error, BPTT_ERROR_ARGUMENT, "%ld steps cannot be run with %ld on tape and %ld kept states; %ld and %ld are needed",
-                    axis->steps, layout->rows, layout->slots + layout->spilled, rows, slots);
+        return fail(error, BPTT_ERROR_ARGUMENT, "%ld steps cannot be run with %ld on tape and %ld kept states; %ld and %ld "
+                    "are needed", axis->steps, layout->rows, layout->slots + layout->spilled, rows, slots);
     return BPTT_OK;
 }
 

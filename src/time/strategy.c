@@ -169,8 +169,8 @@ static int parse_power(const char *text, const char *rest, struct links *links, 
     links->count = 2;
     int ok = comma && parse_number(rest, comma, &value[0]) && parse_number(comma + 1, end_of(comma), &value[1]);
     if (!ok || !(value[0] > 1) || !(value[1] > 1) || !is_probability(link_probability(links, 1, 2, 1)))
-        return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%.60s': random:power:MEAN,ALPHA takes a mean length above 1 step and an "
-                    "exponent above 1, as random:power:20,1.5", text);
+        return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%.60s': random:power:MEAN,ALPHA takes a mean length above 1 step and "
+                    "an exponent above 1, as random:power:20,1.5", text);
     return BPTT_OK;
 }
 
@@ -249,8 +249,8 @@ int strategy_parse(const char *text, struct strategy *strategy, bptt_error *erro
         if (rest && !*rest)
             return BPTT_OK;
         if (rest && *rest == ':')
-            return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%.60s': %s takes nothing after it; give %s alone", text, words[i].name,
-                        words[i].name);
+            return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%.60s': %s takes nothing after it; give %s alone", text,
+                        words[i].name, words[i].name);
     }
     strategy->order = 0;
     for (int i = 0; i < FORMS; i++) {
@@ -268,8 +268,8 @@ int strategy_check(const struct strategy *strategy, long steps, bptt_error *erro
         return BPTT_OK;
     char text[64];
     strategy_text(strategy, text, sizeof text);
-    return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%s' is cut every %ld steps, but there are only %ld; give at most %ld, or full",
-                text, strategy->k1, steps, steps);
+    return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%s' is cut every %ld steps, but there are only %ld; give at most "
+                "%ld, or full", text, strategy->k1, steps, steps);
 }
 
 int strategy_is_forward(const struct strategy *strategy)

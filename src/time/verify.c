@@ -35,7 +35,8 @@ static int fault(const struct walk *w, const char *format, ...)
     va_end(arguments);
     if (w->action)
         action_print(w->action, line, sizeof line);
-    return fail(w->error, BPTT_ERROR_ARGUMENT, "schedule, action %lld, %s: %s; please report this", (long long)w->number, line, what);
+    return fail(w->error, BPTT_ERROR_ARGUMENT, "schedule, action %lld, %s: %s; please report this", (long long)w->number,
+                line, what);
 }
 
 /* ---- forward ---- */
@@ -125,7 +126,9 @@ static long reach_from(const struct schedule *s, long began)
 static int check_reached(const struct walk *w)
 {
     long end = reach_from(w->schedule, w->began);
-    return w->gradient == end ? BPTT_OK : fault(w, "the gradient from %ld should go back to %ld and is at %ld", w->began, end, w->gradient);
+    if (w->gradient == end)
+        return BPTT_OK;
+    return fault(w, "the gradient from %ld should go back to %ld and is at %ld", w->began, end, w->gradient);
 }
 
 static int check_tape(const struct walk *w)
