@@ -162,22 +162,16 @@ int horizon_measure(struct network *net, const struct window *window, struct lag
 
 /* ---- decay and bias ---- */
 
-/* Lags whose gradient is gone say nothing about how it goes. */
-static int counts(const struct lag_profile *p, long lag, double most)
-{
-    return isfinite(p->norm[lag]) && log(p->norm[lag]) > log(most) + GONE;
-}
-
-/* Least squares of log norm over the lag. */
+/* Least squares of log norm over the lag. Lags after which nothing but rounding is left, beside the largest one before, say
+ * nothing about how it goes. */
 static double fit_decay(const struct lag_profile *p)
 {
     double n = 0, x = 0, y = 0, xx = 0, xy = 0, most = 0;
-    for (long k = 0; k < p->lags; k++)
-        most = isfinite(p->norm[k]) && p->norm[k] > most ? p->norm[k] : most;
     for (long k = 0; k < p->lags; k++) {
-        if (!counts(p, k, most))
+        most = isfinite(p->norm[k]) && p->norm[k] > most ? p->norm[k] : most;
+        double value = log(p->norm[k]);
+        if (!isfinite(value) || !(value > log(most) + GONE))
             continue;
-        double value = log(p->norm[k] / most);
         n++;
         x += (double)k;
         y += value;

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../data/corpus.h"
 #include "../model/network.h"
 #include "symbols.h"
 
@@ -62,24 +61,6 @@ static int evaluate(struct evaluation *e, int threads, bptt_error *error)
     return status;
 }
 
-static int read_tokens(const bptt_model *model, const char *const *files, size_t count, int32_t **token,
-                       int64_t *tokens, bptt_error *error)
-{
-    struct vocabulary vocabulary;
-    char *text;
-    size_t length;
-    int status = symbols_open(model, &vocabulary, error);
-    if (status)
-        return status;
-    status = corpus_read(files, count, symbols_kind(model), &text, &length, error);
-    if (!status) {
-        status = vocabulary_encode(&vocabulary, text, length, files[0], token, tokens, error);
-        free(text);
-    }
-    vocabulary_free(&vocabulary);
-    return status;
-}
-
 int bptt_eval(const bptt_model *model, const char *const *files, size_t file_count, int64_t batch, int threads,
               bptt_eval_result *result, bptt_error *error)
 {
@@ -88,7 +69,7 @@ int bptt_eval(const bptt_model *model, const char *const *files, size_t file_cou
     if (file_count == 0 || batch < 1 || batch > 1 << 20)
         return fail(error, BPTT_ERROR_ARGUMENT,
                     file_count ? "batch must be between 1 and 1048576" : "no text to evaluate on: name a file");
-    int status = read_tokens(model, files, file_count, &token, &tokens, error);
+    int status = symbols_read(model, files, file_count, &token, &tokens, error);
     if (status)
         return status;
     struct evaluation e = {.model = model, .token = token, .batch = batch, .stretch = (tokens - 1) / batch};
