@@ -117,7 +117,7 @@ static void print_table(const bptt_horizon_report *r)
         print_bias(r->bias[k]);
         putchar('\n');
     }
-    puts("bias: of the gradient of a step's loss when this lag and those before are kept, relative, as estimated");
+    puts("bias: estimated and relative, when this lag and those before it are kept (lag 7: truncation 8)");
 }
 
 struct span { double top, bottom; };       /* decimal logarithms of the largest and the smallest norm */
