@@ -862,6 +862,78 @@ static void prints(void)
     printed("full", 5, SIZE_MAX, 1, "... and 3 actions more\n");
 }
 
+static void drawn(const char *strategy, long steps, size_t budget, int columns, const char *want)
+{
+    struct axis axis = axis_of(steps, 2);
+    struct schedule s;
+    struct text text = {0};
+    start(&s, strategy, &axis, budget, 0);
+    tap_ok(!schedule_draw(&s, columns, &text), "%s is drawn", strategy);
+    const char *from = strstr(text.data, "\n\n"), *to = from ? strstr(from + 2, "\n\n") : NULL;
+    char *picture = to ? strndup(from + 2, (size_t)(to - from - 1)) : NULL;
+    tap_text(picture, want, "%s over %ld steps, in %d columns", strategy, steps, columns);
+    free(picture);
+    text_free(&text);
+    schedule_free(&s);
+}
+
+static void pictures(void)
+{
+    drawn("full", 10, 450, 34,
+          "      0                 10\n"
+          "   0% o---o---o---o---====\n"
+          "      |   |   |   |   <<<<\n"
+          "  37% |   |   |   ====\n"
+          "      |   |   |   <<<<\n"
+          "  53% |   |   ====\n"
+          "      |   |   <<<<\n"
+          "  68% |   ====\n"
+          "      |   <<<<\n"
+          "  84% ====\n"
+          "      <<<<                 update\n");
+    drawn("truncated:2,4", 6, SIZE_MAX, 25,
+          "      0          6\n"
+          "   0% ====x\n"
+          "      <<<<         update\n"
+          "  23%     ====x\n"
+          "      ~~~~<<<<     update\n"
+          "  62%         ====\n"
+          "          ~~~~<<<< update\n");
+}
+
+/* Any list in any room: lines no longer than asked, few of them, an SVG that is not larger than its pixels. */
+static int fits_the_room(const char *strategy, const struct axis *axis, size_t budget, int columns)
+{
+    struct schedule s;
+    struct text text = {0}, svg = {0};
+    int ok = start(&s, strategy, axis, budget, 0) && !schedule_draw(&s, columns, &text) && !schedule_svg(&s, &svg), lines = 0;
+    for (char *line = strtok(text.data, "\n"); line && ok; line = strtok(NULL, "\n"), lines++)
+        ok &= lines < 2 || (long)strlen(line) <= (columns < 80 ? 80 : columns);
+    ok &= lines < 60 && !strncmp(svg.data, "<svg ", 5) && !strcmp(svg.data + svg.length - 7, "</svg>\n") && svg.length < 300000;
+    ok &= !strstr(svg.data, "nan") && !strstr(svg.data, "inf");
+    text_free(&text);
+    text_free(&svg);
+    schedule_free(&s);
+    return ok;
+}
+
+static void pictures_of_all(void)
+{
+    static const long lengths[] = {0, 1, 2, 33, 1000, 30000};
+    static const int widths[] = {0, 80, 200};
+    for (int i = 0; i < GOOD_TEXTS; i++) {
+        int ok = 1;
+        for (int j = 0; j < 6 * 3; j++) {
+            struct axis axis = axis_of(lengths[j / 3], 8);
+            ok &= fits_the_room(good_texts[i], &axis, least_bytes(good_texts[i], &axis, 0) + 1500, widths[j % 3]);
+            ok &= fits_the_room(good_texts[i], &axis, SIZE_MAX, widths[j % 3]);
+        }
+        tap_ok(ok, "%s: pictures of any length in any room", good_texts[i]);
+    }
+    struct axis axis = {10000000, 32, 3584, 1024};
+    tap_ok(fits_the_room("full", &axis, 64 << 20, 80), "ten million steps are one picture");
+}
+
 /* ---- out of memory ---- */
 
 static int ran_out(int (*job)(struct schedule *s, bptt_error *error), struct schedule *s)
@@ -892,13 +964,29 @@ static int job_print(struct schedule *s, bptt_error *error)
     return status;
 }
 
+static int job_draw(struct schedule *s, bptt_error *error)
+{
+    struct text text = {0};
+    int status = schedule_draw(s, 80, &text);
+    text_free(&text);
+    return status;
+}
+
+static int job_svg(struct schedule *s, bptt_error *error)
+{
+    struct text text = {0};
+    int status = schedule_svg(s, &text);
+    text_free(&text);
+    return status;
+}
+
 static void out_of_memory(void)
 {
     struct schedule s;
     tap_ok(ran_out(job_new, &s), "a list of starts that cannot be had is an error");
     schedule_start(&s, 100, random_open(5, RANDOM_TRUNCATION, 0), 0);
     tap_ok(ran_out(schedule_verify, &s), "so is the verifier's memory");
-    tap_ok(ran_out(job_print, &s), "and a text's");
+    tap_ok(ran_out(job_print, &s) && ran_out(job_draw, &s) && ran_out(job_svg, &s), "and that of texts and pictures");
     schedule_free(&s);
 }
 
@@ -927,6 +1015,8 @@ int main(void)
     links_given();
     links_again();
     prints();
+    pictures();
+    pictures_of_all();
     out_of_memory();
     return tap_done();
 }
