@@ -292,7 +292,7 @@ int schedule_draw(struct schedule *schedule, int columns, struct text *out)
 
 /* ---- SVG: an action is a line from its first step to its last, downwards as time goes ---- */
 
-enum { WIDTH = 960, HEIGHT = 640, LEFT = 80, TOP = 84, PLOT_WIDTH = 850, PLOT_HEIGHT = 480, TICKS = 4 };
+enum { WIDTH = 960, HEIGHT = 640, LEFT = 80, TOP = 84, PLOT_WIDTH = 832, PLOT_HEIGHT = 480, TICKS = 4, APART = 8 };
 
 /* What is drawn in one style. Actions too short to be seen are gathered to one mark for each pixel downwards. */
 enum style { STYLE_ADVANCE, STYLE_RECORD, STYLE_REVERSE, STYLE_PASS, STYLES };
@@ -303,7 +303,8 @@ struct gathered { int row, is_open; double left, right; };
 struct plot {
     struct scene scene;
     struct gathered gathered[STYLES];
-    double covered[PLOT_WIDTH + 1];        /* by pixel: down to where a line of a kept state, or a cut, is drawn */
+    double kept_until[PLOT_WIDTH / APART + 1]; /* down to where the line of a kept state is drawn */
+    double cut_until[PLOT_WIDTH + 1];
 };
 
 static double x_of(const struct plot *p, double step)
@@ -347,11 +348,11 @@ static void draw_line(struct plot *p, enum style style, long from, long to, doub
         text_printf(p->scene.out, "<path class=\"%s\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n", style_name[style], x, y, x_end, y_end);
 }
 
-/* Nothing where a line is already: a million kept states are no more than the pixels. */
+/* Nothing close to a line that is there already: of a million kept states some are shown. */
 static void draw_kept(struct plot *p, const struct kept *kept, double until)
 {
     double x = x_of(p, (double)kept->position), y = y_of(p, kept->since), end = y_of(p, until);
-    double *covered = &p->covered[(int)(x - LEFT)];
+    double *covered = &p->kept_until[(int)(x - LEFT) / APART];
     if (end - y < 1 || end - 1 < *covered)
         return;
     y = y < *covered ? *covered : y;
@@ -363,7 +364,7 @@ static void draw_kept(struct plot *p, const struct kept *kept, double until)
 static void draw_cut(struct plot *p, const struct action *a)
 {
     double x = x_of(p, (double)a->from), y = y_of(p, p->scene.time);
-    double *covered = &p->covered[(int)(x - LEFT)];
+    double *covered = &p->cut_until[(int)(x - LEFT)];
     if (y < *covered)
         return;
     *covered = y + 1;
@@ -408,19 +409,29 @@ static void begin_svg(const struct plot *p)
     text_add(p->scene.out, "</text>\n");
 }
 
+static void draw_ticks(const struct plot *p)
+{
+    double units = p->scene.total / (double)p->scene.schedule->steps, apart = 1;
+    while (units / apart > 6)
+        apart *= 2;
+    for (double unit = 0; unit <= units; unit += apart)
+        text_printf(p->scene.out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.10g</text>\n", LEFT - 8,
+                    TOP + PLOT_HEIGHT * unit / units + 5, unit);
+    for (int i = 0; i <= TICKS; i++) {
+        long step = p->scene.schedule->steps / TICKS * i + p->scene.schedule->steps % TICKS * i / TICKS;
+        text_printf(p->scene.out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%ld</text>\n", x_of(p, (double)step), TOP - 8, step);
+    }
+}
+
 static void draw_axes(const struct plot *p)
 {
     struct text *out = p->scene.out;
-    double steps = (double)p->scene.schedule->steps, units = p->scene.total / steps;
+    int middle = LEFT + PLOT_WIDTH / 2;
     text_printf(out, "<path class=\"axis\" d=\"M%d %dV%dM%d %dH%d\"/>\n", LEFT, TOP, TOP + PLOT_HEIGHT, LEFT, TOP, LEFT + PLOT_WIDTH);
-    for (int i = 0; i <= TICKS; i++) {
-        double part = (double)i / TICKS;
-        text_printf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.10g</text>\n", x_of(p, part * steps), TOP - 8, part * steps);
-        text_printf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n", LEFT - 8, TOP + PLOT_HEIGHT * part + 5, units * part);
-    }
-    text_printf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step of the window</text>\n", LEFT + PLOT_WIDTH / 2, TOP - 28);
+    text_printf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step of the window</text>\n", middle, TOP - 28);
     text_printf(out, "<text transform=\"translate(24 %d) rotate(-90)\" text-anchor=\"middle\">time, in forward passes over the window"
                      "</text>\n", TOP + PLOT_HEIGHT / 2);
+    draw_ticks(p);
 }
 
 static void draw_legend(struct text *out)
