@@ -49,13 +49,11 @@ static void queue_reverse(struct schedule *s, long from, long to, long place)
     queue(s, (struct action){ACTION_REVERSE, .from = from, .to = to, .place = place, .losses = losses});
 }
 
-/* The horizon is estimated between windows, so `adaptive` updates after a window. */
 static void end_chunk(struct schedule *s)
 {
-    int is_last = s->chunk_to == s->steps, is_adaptive = s->strategy.kind == STRATEGY_ADAPTIVE;
-    long losses = is_adaptive ? s->steps : s->chunk_to - s->chunk_from;
-    if (s->updates && (is_last || !is_adaptive))
-        queue(s, (struct action){ACTION_UPDATE, .losses = losses});
+    int is_last = s->chunk_to == s->steps;
+    if (s->updates)
+        queue(s, (struct action){ACTION_UPDATE, .losses = s->chunk_to - s->chunk_from});
     s->chunk_from = s->chunk_to;
     s->chunk_to = smaller(s->chunk_from + s->chunk, s->steps);
     s->stage = is_last ? STAGE_END : s->ring ? STAGE_RING : STAGE_BEGIN;

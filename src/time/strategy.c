@@ -297,7 +297,7 @@ long strategy_reach(const struct strategy *strategy, long steps)
     if (strategy->kind == STRATEGY_TRUNCATED && chunk < steps)
         reach = strategy->k2;
     if (strategy->kind == STRATEGY_ADAPTIVE && chunk < steps)
-        reach = 2 * chunk;
+        reach = 2 * chunk - 1;             /* each loss reaches over K steps at least */
     return reach < steps ? reach : steps;
 }
 
