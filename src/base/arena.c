@@ -154,7 +154,8 @@ size_t memory_resident(void)
     if (fscanf(file, "%lu %lu", &size, &resident) != 2)
         resident = 0;
     fclose(file);
-    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes = (size_t)resident * (size_t)sysconf(_SC_PAGESIZE), step = 1 << 19;
+    return (bytes + step - 1) / step * step;
 }
 
 int plan_allocate(struct plan *plan, bptt_error *error)

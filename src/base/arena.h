@@ -37,7 +37,8 @@ struct plan {
 size_t plan_add(struct plan *plan, enum plan_kind kind, size_t count, size_t element_size); /* the region's number */
 /* An error if so many bytes are more than the machine has: the system would grant them and kill the program later. */
 int memory_fits(size_t bytes, bptt_error *error);
-/* Bytes of this process that are in memory now, as the operating system counts them; 0 where it does not say. */
+/* Bytes of this process that are in memory now, as the operating system counts them, rounded up to half a MiB so that two runs
+ * mostly agree; 0 where it does not say. */
 size_t memory_resident(void);
 int plan_allocate(struct plan *plan, bptt_error *error);   /* one zeroed block of plan->total bytes (mmap-backed, lazy) */
 void *plan_at(const struct plan *plan, size_t region);     /* after plan_allocate */

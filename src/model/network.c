@@ -321,11 +321,13 @@ static void point_states(struct network *net, int l)
     }
 }
 
+/* Also where no state needs it: a directory that cannot be used is said now, not when the model has grown. */
 static int open_spill(struct network *net, bptt_error *error)
 {
-    if (!net->schedule.layout.spilled)
+    long spilled = net->schedule.layout.spilled;
+    if (!net->config.spill || !net->config.gradients)
         return BPTT_OK;
-    return spill_open(net->config.spill, net->axis.state_bytes, net->schedule.layout.spilled, &net->spill, error);
+    return spill_open(net->config.spill, net->axis.state_bytes, spilled ? spilled : 1, &net->spill, error);
 }
 
 int network_allocate(struct network *net, bptt_error *error)
