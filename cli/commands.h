@@ -29,5 +29,6 @@ extern const struct command cells_command;
 extern const struct command cell_command;
 extern const struct command plan_command;
 extern const struct command horizon_command;
+extern const struct command compare_command;
 
 #endif

@@ -398,6 +398,73 @@ int bptt_horizon(const bptt_model *model, const char *const *files, size_t file_
                  bptt_horizon_report *report, bptt_error *error);
 void bptt_horizon_clear(bptt_horizon_report *report);
 
+/* ---- Comparing strategies: what each does to the gradient of a model of text, and to its training (D2L 9.7.1) ------------ */
+
+typedef struct bptt_compare_options {
+    size_t size;
+    const char *strategies;                /* with semicolons between; NULL: some of each kind, by the length */
+    int64_t length, batch, windows;        /* T (0: 64, or what the text allows); rows; windows, spread over the text */
+    int64_t repeats;                       /* of strategies that draw numbers, on every window; at least 2 */
+    int precision;                         /* of the gradients that are compared: BPTT_F64, BPTT_F32; 0: F64 where it is affordable */
+    int64_t memory;                        /* bytes; a strategy that needs more is left out */
+    int64_t train;                         /* windows that copies of the model are trained on, by each strategy; 0: none */
+    int optimizer;                         /* a bptt_optimizer; with train */
+    double rate, clip_norm;
+    int threads;                           /* 0: as many as the machine has */
+    uint64_t seed;                         /* of places in the text, random links and signs */
+    int (*on_progress)(const char *what, double fraction, void *user);     /* or NULL; not 0: stop (BPTT_INTERRUPTED) */
+    void *user;
+} bptt_compare_options;
+bptt_compare_options bptt_compare_defaults(void);
+
+/* An estimate g' against the exact gradient g of the same window; E is over what the strategy draws, estimated from the
+ * repeats. Squares are summed over the windows before they are divided. */
+typedef struct bptt_compare_part {
+    char name[112];                        /* "" the whole; then "embed", "layers.0", ..., "head"; then each parameter */
+    double norm;                           /* |g|, root mean square */
+    double bias;                           /* |E g' - g| / |g| */
+    double noise;                          /* the standard error of that: what is seen of no bias at all is about this large */
+    double variance;                       /* E |g' - E g'|^2 / |g|^2 */
+    double cosine;                         /* of g' and g, mean */
+} bptt_compare_part;
+
+/* Losses of steps [losses, to) whose gradient reaches back to step `from`. */
+typedef struct bptt_compare_piece { int64_t from, losses, to; } bptt_compare_piece;
+
+typedef struct bptt_compare_strategy {
+    char name[112];
+    char skipped[256];                     /* why it was left out, then nothing else holds; "" */
+    int draws;                             /* it draws numbers */
+    int64_t truncation;                    /* adaptive: what it chose */
+    bptt_compare_part *part;               /* [parts] */
+    double seconds, ratio;                 /* for a window, median; against full, run in turns */
+    int64_t bytes;                         /* the model, its gradient and all that this strategy holds; single precision */
+    size_t pieces;                         /* of its schedule as it ran on the first window; none in forward mode */
+    bptt_compare_piece *piece;
+    double *link;                          /* [length] what the gradient from step t to step t - 1 is multiplied by; NULL */
+    int64_t trained;                       /* windows; fewer than asked where it failed */
+    double *loss, *second;                 /* [trained] of each window, before its updates; seconds of training so far */
+    char failure[256];                     /* why training ended early; "" */
+} bptt_compare_strategy;
+
+typedef struct bptt_compare_report {
+    int64_t length, batch, windows, repeats, train;
+    int precision;                         /* a bptt_type */
+    size_t parts, layers;                  /* parts: 1 + layers + parameters; layers: embedding, layers, head */
+    size_t count;
+    bptt_compare_strategy *strategy;
+    char *text;                            /* the first `length` symbols; symbol t is [symbol[t], symbol[t + 1]) */
+    size_t *symbol;
+} bptt_compare_report;
+/* On text files (joined): the same windows of `length` steps for all, each after a run over as many steps before it. */
+int bptt_compare(const bptt_model *model, const char *const *files, size_t file_count, const bptt_compare_options *options,
+                 bptt_compare_report *report, bptt_error *error);
+/* The text cut into pieces, a row for each strategy that runs backward (owned): "text" (`columns` wide) or "svg". */
+int bptt_compare_figure(const bptt_compare_report *report, const char *form, int columns, char **text, bptt_error *error);
+void bptt_compare_clear(bptt_compare_report *report);
+
+/* ---- Sampling ---------------------------------------------------------------------------------------------------------- */
+
 typedef struct bptt_sample_options {
     size_t size;
     const char *prompt;                    /* UTF-8; NULL: none */

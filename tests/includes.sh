@@ -14,7 +14,7 @@ allowed()
     model) echo base cell kernel time ;;
     file) echo base cell kernel time model ;;
     train) echo base cell kernel time model data file ;;
-    study) echo base cell kernel time model data file ;;
+    study) echo base cell kernel time model data file train ;;
     *) echo nothing-is-known-about-this-folder ;;
     esac
 }
