@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum random_purpose { RANDOM_INIT = 1, RANDOM_DROPOUT = 2, RANDOM_DROPOUT_STATE = 3, RANDOM_WINDOW = 4, RANDOM_SAMPLE = 5,
-                      RANDOM_CHECK = 6, RANDOM_TRUNCATION = 7 };
+                      RANDOM_CHECK = 6, RANDOM_TRUNCATION = 7, RANDOM_UORO = 8 };
 
 /* A stream of numbers: all of (seed, purpose, layer) apart from every other's. `index` is 64 bit within it. */
 struct random_stream { uint32_t key[2]; uint32_t purpose, layer; };

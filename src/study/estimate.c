@@ -116,7 +116,7 @@ static int run(struct runner *r, const struct compare *c, int64_t number, int64_
     struct window window = window_of(c, r, number, draw);
     each_state(c, &r->net, number, 0);
     network_clear_gradients(&r->net);
-    if (!r->influence)
+    if (!strategy_is_forward(&r->strategy))
         return network_gradient(&r->net, &window, c->error);
     influence_reset(r->influence);
     return influence_window(r->influence, &r->net, &window, c->error);

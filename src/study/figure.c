@@ -51,24 +51,27 @@ static int walk_links(struct schedule *schedule, bptt_compare_strategy *out, bpt
     return split_at_cuts(out, schedule->steps, error);
 }
 
+/* A reverse goes on with the piece where that one has come to, unless a cut lies between. */
+static int reverse(const struct action *a, int cut, bptt_compare_strategy *out, bptt_error *error)
+{
+    bptt_compare_piece *piece = out->pieces ? &out->piece[out->pieces - 1] : NULL;
+    if (cut || !piece || piece->from != a->to)
+        return add_piece(out, a->from, a->losses, a->to, error);
+    piece->from = a->from;
+    piece->losses = a->losses < a->to ? a->losses : piece->losses;
+    return BPTT_OK;
+}
+
 int figure_walk(struct schedule *schedule, bptt_compare_strategy *out, bptt_error *error)
 {
     struct action a;
-    int status = BPTT_OK, goes_on = 0;
+    int status = BPTT_OK, cut = 0;
     if (schedule->strategy.kind == STRATEGY_RANDOM)
         return walk_links(schedule, out, error);
     while (!status && schedule_next(schedule, &a)) {
-        goes_on &= a.kind != ACTION_CUT;
-        if (a.kind != ACTION_REVERSE)
-            continue;
-        if (!goes_on)
-            status = add_piece(out, a.from, a.losses, a.to, error);
-        goes_on = 1;
-        bptt_compare_piece *piece = &out->piece[out->pieces ? out->pieces - 1 : 0];
-        if (status)
-            break;
-        piece->from = a.from;
-        piece->losses = a.losses < a.to ? a.losses : piece->losses;
+        if (a.kind == ACTION_REVERSE)
+            status = reverse(&a, cut, out, error);
+        cut = a.kind == ACTION_CUT || (cut && a.kind != ACTION_REVERSE);
     }
     return status;
 }
@@ -192,8 +195,7 @@ static void write_text(const bptt_compare_report *r, int columns, struct text *o
 
 /* ---- as SVG ---- */
 
-enum { CELL = 11, CELLS = 84, LEFT = 18, WIDTH = LEFT * 2 + CELL * CELLS, TITLE = 30, BAND = 24, LINE = 42, HEAD = 24, GAP = 14,
-       COLOURS = 3 };
+enum { CELL = 11, CELLS = 84, LEFT = 18, WIDTH = LEFT * 2 + CELL * CELLS, TITLE = 30, BAND = 24, LINE = 42, HEAD = 24, GAP = 14 };
 
 struct drawing {
     const bptt_compare_report *r;
@@ -220,7 +222,7 @@ static int end_of(const struct drawing *d, int64_t step)
 }
 
 /* Steps [from, to) as rectangles, one for each line they stand in. */
-static void draw_span(const struct drawing *d, const char *style, size_t colour, int64_t from, int64_t to, int down, int height)
+static void draw_span(const struct drawing *d, const char *style, int64_t from, int64_t to, int down, int height)
 {
     to = to < d->shown ? to : d->shown;
     while (from < to) {
@@ -228,22 +230,36 @@ static void draw_span(const struct drawing *d, const char *style, size_t colour,
         while (last + 1 < to && d->place[last + 1].line == d->place[from].line)
             last++;
         double left = x_of(d->place[from].column), right = x_of(end_of(d, last));
-        text_printf(d->out, "<rect class=\"%s%zu\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>\n", style, colour % COLOURS, left,
-                    y_of(d, d->place[from].line) + down, right - left, height);
+        text_printf(d->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>\n", style, left, y_of(d, d->place[from].line) + down,
+                    right - left, height);
         from = last + 1;
     }
 }
 
 static void draw_pieces(const struct drawing *d, const bptt_compare_strategy *s)
 {
+    static const char *const colour[3] = {"p0", "p1", "p2"};
     for (size_t i = 0; i < s->pieces && s->piece[i].losses < d->shown; i++) {
         const bptt_compare_piece *p = &s->piece[i];
-        draw_span(d, "p", i, p->losses, p->to, 0, BAND);
-        if (p->from < p->losses)
-            draw_span(d, "r", i, p->from, p->to, BAND + 2 + 4 * (int)(i % COLOURS), 3);
+        draw_span(d, colour[i % 3], p->losses, p->to, 0, BAND);
         if (p->losses > 0)
             text_printf(d->out, "<path class=\"cut\" d=\"M%.1f %dv%d\"/>\n", x_of(d->place[p->losses].column),
                         y_of(d, d->place[p->losses].line) - 3, BAND + 6);
+    }
+}
+
+/* How far back pieces reach, where they reach over others: of as many as fit side by side. */
+static void draw_reaches(const struct drawing *d, const bptt_compare_strategy *s)
+{
+    int64_t reach = longest_reach(s), end = 0;
+    for (size_t i = 0; i < s->pieces && s->piece[i].to <= d->shown; i++) {
+        const bptt_compare_piece *p = &s->piece[i];
+        if (p->to - p->from != reach || p->from < end)
+            continue;
+        draw_span(d, "reach", p->from, p->to, BAND + 4, 3);
+        text_printf(d->out, "<path class=\"end\" d=\"M%.1f %dv9\"/>\n", x_of(d->place[p->from].column) + 1,
+                    y_of(d, d->place[p->from].line) + BAND + 2);
+        end = p->to;
     }
 }
 
@@ -257,30 +273,36 @@ static void draw_links(const struct drawing *d, const bptt_compare_strategy *s)
     }
 }
 
-static void put_escaped(struct text *out, const char *bytes, size_t length)
+static int character_length(const char *at)
 {
-    for (size_t i = 0; i < length; i++) {
-        const char *name = bytes[i] == '<' ? "&lt;" : bytes[i] == '>' ? "&gt;" : bytes[i] == '&' ? "&amp;" : NULL;
-        if (name)
-            text_add(out, name);
-        else
-            text_append(out, bytes + i, 1);
+    int length = 1;
+    while (((unsigned char)at[length] & 0xC0) == 0x80)
+        length++;
+    return length;
+}
+
+/* Each character has its own place, so that fonts of any width will do. */
+static void draw_characters(const struct drawing *d, int64_t symbol)
+{
+    const bptt_compare_report *r = d->r;
+    double x = x_of(d->place[symbol].column) + CELL / 2.0;
+    for (size_t at = r->symbol[symbol]; at < r->symbol[symbol + 1]; x += CELL) {
+        const char *character = r->text + at;
+        int length = character_length(character);
+        const char *name = *character == '<' ? "&lt;" : *character == '>' ? "&gt;" : *character == '&' ? "&amp;" : NULL;
+        if (*character != ' ')
+            text_printf(d->out, "<tspan x=\"%.1f\">%.*s</tspan>", x, name ? (int)strlen(name) : length, name ? name : character);
+        at += (size_t)length;
     }
 }
 
-/* Each character in the middle of its cell, whatever font there is. */
-static void draw_characters(const struct drawing *d)
+static void draw_text(const struct drawing *d)
 {
-    for (int64_t t = 0, last; t < d->shown; t = last) {
-        int line = d->place[t].line, end;
-        for (last = t; last < d->shown && d->place[last].line == line; last++)
-            continue;
-        text_add(d->out, "<text class=\"symbols\" xml:space=\"preserve\" x=\"");
-        end = end_of(d, last - 1);
-        for (int column = 0; column < end; column++)
-            text_printf(d->out, "%s%.1f", column ? " " : "", x_of(column) + CELL / 2.0);
-        text_printf(d->out, "\" y=\"%d\">", y_of(d, line) + 17);
-        put_escaped(d->out, d->r->text + d->r->symbol[t], d->r->symbol[last] - d->r->symbol[t]);
+    for (int64_t t = 0; t < d->shown; ) {
+        int line = d->place[t].line;
+        text_printf(d->out, "<text class=\"symbols\" y=\"%d\">", y_of(d, line) + 17);
+        for (; t < d->shown && d->place[t].line == line; t++)
+            draw_characters(d, t);
         text_add(d->out, "</text>\n");
     }
 }
@@ -293,14 +315,14 @@ static void begin_svg(const struct drawing *d, int rows)
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n"
                 "<title>Where strategies cut the gradient</title>\n<style>\n"
                 "text { font: 14px system-ui, sans-serif; fill: #222 } .symbols { font: 15px monospace; text-anchor: middle }\n"
-                ".back { fill: #fff } .note { fill: #666 } .cut { stroke: #222; stroke-width: 2 } .weight { stroke: #8e3fc0; stroke-width: 2 }\n"
-                ".p0 { fill: #cfe1fb } .p1 { fill: #fbe0bd } .p2 { fill: #cfeccf } .r0 { fill: #5b93e0 } .r1 { fill: #e09a3e } "
-                ".r2 { fill: #55a869 }\n"
+                ".back { fill: #fff } .note { fill: #666 } .cut { stroke: #222; stroke-width: 1.5 } .weight { stroke: #8e3fc0; stroke-width: 2 }\n"
+                ".p0 { fill: #cfe1fb } .p1 { fill: #fbe0bd } .p2 { fill: #cfeccf } .reach { fill: #777 } "
+                ".end { stroke: #777; stroke-width: 2 }\n"
                 "@media (prefers-color-scheme: dark) {\n"
-                ".back { fill: #16181c } text { fill: #eee } .note { fill: #999 } .cut { stroke: #eee } .weight { stroke: #c08be0 }\n"
+                ".back { fill: #16181c } text { fill: #eee } .note { fill: #999 } .cut { stroke: #eee } .reach { fill: #aaa } .end { stroke: #aaa } .weight { stroke: #c08be0 }\n"
                 ".p0 { fill: #24426e } .p1 { fill: #6b4617 } .p2 { fill: #235031 }\n"
                 "}\n</style>\n<rect class=\"back\" width=\"100%%\" height=\"100%%\"/>\n"
-                "<text x=\"%d\" y=\"20\">Where the gradient is cut: the first %lld of %lld steps</text>\n",
+                "<text x=\"%d\" y=\"20\">Where the gradient is cut: %lld of %lld steps</text>\n",
                 WIDTH, height, WIDTH, height, LEFT, (long long)d->shown, (long long)r->length);
 }
 
@@ -310,8 +332,9 @@ static void draw_row(struct drawing *d, const bptt_compare_strategy *s)
     describe(d->r, s, note, sizeof note);
     text_printf(d->out, "<text x=\"%d\" y=\"%d\">%s<tspan class=\"note\" dx=\"12\">%s</tspan></text>\n", LEFT, d->top + 15, s->name, note);
     draw_pieces(d, s);
+    draw_reaches(d, s);
     draw_links(d, s);
-    draw_characters(d);
+    draw_text(d);
     d->top += HEAD + LINE * d->lines + GAP;
 }
 

@@ -198,6 +198,11 @@ static int for_extras(struct job *job, extra_fn *fn, void *context)
     int status = moments(job, "first", job->trainer->first, fn, context);
     if (!status)
         status = moments(job, "second", job->trainer->second, fn, context);
+    if (!status && job->trainer->influence) {
+        size_t bytes;
+        float *memory = influence_memory(job->trainer->influence, &bytes);
+        status = fn(job, "influence", memory, 1, (long[]){(long)(bytes / sizeof(float)), 0}, context);
+    }
     for (int l = 0; l < job->model->layers; l++) {
         for (int i = 0; !status && i < job->model->cell->states; i++) {
             char name[160];
