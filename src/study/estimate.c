@@ -58,8 +58,9 @@ static int open_runner(struct runner *r, const struct compare *c, const struct s
 
 static size_t bytes_of(const struct runner *r, const struct compare *c)
 {
-    return r->net.plan.total + size_mul((size_t)c->model->count, sizeof(float)) +
-           influence_bytes(c->model, (long)c->options.batch, &r->strategy);
+    size_t bytes = r->net.plan.total + size_mul((size_t)c->model->count, sizeof(float));
+    size_t influence = influence_bytes(c->model, (long)c->options.batch, &r->strategy);
+    return influence < SIZE_MAX - bytes ? bytes + influence : SIZE_MAX;
 }
 
 /* ---- windows ---- */
@@ -280,7 +281,8 @@ static int watch(struct judge *j, struct runner *r)
         begin_window(j);
         for (int64_t i = 0; i < j->repeats && !status; i++) {
             status = run(r, c, w, w * j->repeats + i);
-            see(j, r->net.gradients, c->exact + (size_t)w * bytes);
+            if (!status)
+                see(j, r->net.gradients, c->exact + (size_t)w * bytes);
         }
         end_window(j);
     }

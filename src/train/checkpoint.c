@@ -201,7 +201,7 @@ static int for_extras(struct job *job, extra_fn *fn, void *context)
     if (!status && job->trainer->influence) {
         size_t bytes;
         float *memory = influence_memory(job->trainer->influence, &bytes);
-        status = fn(job, "influence", memory, 1, (long[]){(long)(bytes / sizeof(float)), 0}, context);
+        status = fn(job, "state.influence", memory, 1, (long[]){(long)(bytes / sizeof(float)), 0}, context);
     }
     for (int l = 0; l < job->model->layers; l++) {
         for (int i = 0; !status && i < job->model->cell->states; i++) {

@@ -226,6 +226,12 @@ static int make_model(struct job *job)
 static int make_trainer(struct job *job)
 {
     bptt_trainer_config *config = &job->config.trainer;
+    struct strategy strategy;
+    int forward = !strategy_parse(config->gradient, &strategy, NULL) && strategy_is_forward(&strategy);
+    if (forward && config->dropout == bptt_train_defaults().trainer.dropout && config->dropout > 0) {
+        config->dropout = 0;               /* nobody asked for it */
+        job_note(job, "%s runs forward, without dropout", config->gradient);
+    }
     config->carry = !job->config.random_windows;
     config->seed = job->config.seed;
     job->rate = (struct rate){.schedule = job->config.schedule, .peak = config->rate, .warmup = job->config.warmup,
