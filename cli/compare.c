@@ -152,14 +152,25 @@ static void print_number(double value, int width)
         printf(" %*s", width, "-");
 }
 
+/* In a column of NAME; one that is longer has the line to itself. */
+enum { NAME = 19 };
+
+static void print_name(const char *name)
+{
+    int fits = strlen(name) <= NAME;
+    if (!fits)
+        puts(name);
+    printf("%-*s", NAME, fits ? name : "");
+}
+
 static void print_statistics(const bptt_compare_part *part, int draws)
 {
-    print_number(part->bias, 9);
-    if (draws)
-        print_number(part->noise, 8);
+    print_number(part->bias, 8);
+    if (draws && isfinite(part->noise))
+        printf(" %7.2g", part->noise);
     else
-        printf(" %8s", "");
-    print_number(part->variance, 9);
+        printf(" %7s", draws ? "-" : "");
+    print_number(part->variance, 8);
     if (isfinite(part->cosine))
         printf(" %8.5f", part->cosine);
     else
@@ -168,10 +179,10 @@ static void print_statistics(const bptt_compare_part *part, int draws)
 
 static void print_gradients(const bptt_compare_report *r)
 {
-    printf("%-20s %9s %8s %9s %8s %8s %6s %9s\n", "strategy", "bias", "+-", "variance", "cosine", "s/window", "ratio", "bytes");
+    printf("%-*s %8s %7s %8s %8s %8s %6s %9s\n", NAME, "strategy", "bias", "+-", "variance", "cosine", "s/window", "ratio", "bytes");
     for (size_t i = 0; i < r->count; i++) {
         const bptt_compare_strategy *s = &r->strategy[i];
-        printf("%-20s", s->name);
+        print_name(s->name);
         if (*s->skipped) {
             printf(" left out: %s\n", s->skipped);
             continue;
@@ -197,11 +208,12 @@ static void print_explanation(const bptt_compare_report *r)
 
 static void print_parts(const bptt_compare_report *r, size_t from, size_t to, const char *what)
 {
-    printf("\n%-20s %-20s %9s %8s %9s %8s\n", "strategy", what, "bias", "+-", "variance", "cosine");
+    printf("\n%-*s %-20s %8s %7s %8s %8s\n", NAME, "strategy", what, "bias", "+-", "variance", "cosine");
     for (size_t i = 0; i < r->count; i++) {
         const bptt_compare_strategy *s = &r->strategy[i];
         for (size_t k = from; k < to && !*s->skipped; k++) {
-            printf("%-20s %-20s", k == from ? s->name : "", s->part[k].name);
+            print_name(k == from ? s->name : "");
+            printf(" %-20s", s->part[k].name);
             print_statistics(&s->part[k], s->draws);
             putchar('\n');
         }
@@ -310,8 +322,8 @@ static void print_training(const bptt_compare_report *r)
 {
     print_by_steps(r);
     print_by_seconds(r);
-    puts("mean over the windows since the column before, each before its updates; a strategy with\n"
-         "several updates a window makes them all");
+    printf("means over the last %lld windows, each step's loss before its update; a strategy with\n"
+           "several updates a window makes them all\n", (long long)point(r->train, 0));
     for (size_t i = 0; i < r->count; i++)
         if (r->strategy[i].trained < r->train && !*r->strategy[i].skipped)
             printf("%s ended after %lld windows: %s\n", r->strategy[i].name, (long long)r->strategy[i].trained, r->strategy[i].failure);

@@ -143,21 +143,23 @@ static int write_text(const char *path, const char *text, bptt_error *error)
     return good ? BPTT_OK : (error->code = BPTT_ERROR_FILE);
 }
 
+static int write_picture(const bptt_model *model, const struct plan_values *values, bptt_error *error)
+{
+    char *text = NULL;
+    if (!values->svg)
+        return BPTT_OK;
+    int status = bptt_trainer_schedule(model, &values->config.trainer, "svg", 0, &text, error);
+    if (status == BPTT_OK)
+        status = write_text(values->svg, text, error);
+    bptt_free(text);
+    return status;
+}
+
 static int show_schedule(const bptt_model *model, const struct plan_values *values, bptt_error *error)
 {
     enum { COLUMNS = 78 };
     char *text = NULL;
-    const bptt_trainer_config *trainer = &values->config.trainer;
-    int status = BPTT_OK;
-    if (values->svg) {
-        status = bptt_trainer_schedule(model, trainer, "svg", 0, &text, error);
-        if (status == BPTT_OK)
-            status = write_text(values->svg, text, error);
-        bptt_free(text);
-    }
-    text = NULL;
-    if (status == BPTT_OK && !values->json && !values->quiet)
-        status = bptt_trainer_schedule(model, trainer, values->list ? "list" : "picture", COLUMNS, &text, error);
+    int status = bptt_trainer_schedule(model, &values->config.trainer, values->list ? "list" : "picture", COLUMNS, &text, error);
     if (text)
         printf("\n%s", text);
     bptt_free(text);
@@ -167,13 +169,16 @@ static int show_schedule(const bptt_model *model, const struct plan_values *valu
 static int show(const bptt_model *model, const bptt_plan *plan, const bptt_model_info *info, const struct plan_values *values,
                 bptt_error *error)
 {
+    int status = write_picture(model, values, error);
+    if (status != BPTT_OK)
+        return status;
     if (values->json)
         show_json(plan);
     else if (values->quiet)
         printf("%lld\n", (long long)plan->total);
     else
         show_text(plan, info, values);
-    return show_schedule(model, values, error);
+    return values->json || values->quiet ? status : show_schedule(model, values, error);
 }
 
 static bptt_model_config model_config(const struct plan_values *values, const bptt_cell *cell)

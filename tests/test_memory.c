@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -31,6 +32,41 @@ static int is_sanitized(void)
 #endif
 }
 
+/* A run of its own within a budget: the largest resident size in KiB, or -1. */
+static long resident_within(const char *text, const char *model, int64_t budget)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        bptt_error error = {0};
+        bptt_train_config config = bptt_train_defaults();
+        config.files = &text;
+        config.file_count = 1;
+        config.hidden = 128;
+        config.trainer.batch = 2;
+        config.trainer.length = 6000;
+        config.trainer.memory = budget;
+        config.steps = 2;
+        config.out = model;
+        _exit(bptt_train(&config, NULL, NULL, NULL, &error) == BPTT_OK ? 0 : 1);
+    }
+    int status;
+    struct rusage usage;
+    if (child < 0 || wait4(child, &status, 0, &usage) != child || status != 0)
+        return -1;
+    return usage.ru_maxrss;
+}
+
+static void test_budgets(const char *text, const char *model)
+{
+    static const int64_t budgets[] = {24, 32, 48};
+    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
+        long resident = resident_within(text, model, budgets[i] << 20);
+        tap_ok(resident > 0 && resident <= budgets[i] << 10, "a budget of %d MiB: resident at most %.1f MiB", (int)budgets[i],
+               (double)resident / 1024);
+    }
+}
+
 int main(void)
 {
     if (is_sanitized()) {
@@ -43,6 +79,7 @@ int main(void)
     snprintf(text, sizeof text, "%s/text", folder);
     snprintf(model, sizeof model, "%s/model", folder);
     write_text(text, 300000);
+    test_budgets(text, model);
     const char *files[] = {text};
     bptt_error error = {0};
     bptt_train_config config = bptt_train_defaults();

@@ -2,20 +2,6 @@
 # shellcheck shell=sh source=tap.sh
 . "$TOP/tests/cli/tap.sh"
 
-# npy FILE TYPE SHAPE BYTES: an array as NumPy writes it; BYTES as printf wants them
-npy()
-{
-    npy_header="{'descr': '$2', 'fortran_order': False, 'shape': $3, }"
-    while [ $(((${#npy_header} + 11) % 64)) != 0 ]; do npy_header="$npy_header "; done
-    npy_length=$((${#npy_header} + 1))
-    # shellcheck disable=SC2059
-    {
-        printf '\223NUMPY\001\000'
-        printf "\\$(printf %o $((npy_length % 256)))\\$(printf %o $((npy_length / 256)))"
-        printf '%s\n' "$npy_header"
-        printf "$4"
-    } > "$1"
-}
 one='\000\000\200\077' half='\000\000\000\077' zero='\000\000\000\000'
 npy x.npy '<f4' '(3, 1, 2)' "$one$half$zero$one$half$half"
 npy y.npy '<f4' '(3, 1, 1)' "$one$zero$half"

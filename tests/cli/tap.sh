@@ -77,6 +77,21 @@ fails()
     explain
 }
 
+# npy FILE TYPE SHAPE BYTES: an array as NumPy writes it; BYTES as printf wants them
+npy()
+{
+    npy_header="{'descr': '$2', 'fortran_order': False, 'shape': $3, }"
+    while [ $(((${#npy_header} + 11) % 64)) != 0 ]; do npy_header="$npy_header "; done
+    npy_length=$((${#npy_header} + 1))
+    # shellcheck disable=SC2059
+    {
+        printf '\223NUMPY\001\000'
+        printf "\\$(printf %o $((npy_length % 256)))\\$(printf %o $((npy_length / 256)))"
+        printf '%s\n' "$npy_header"
+        printf "$4"
+    } > "$1"
+}
+
 skip()
 {
     tests=$((tests + 1))
