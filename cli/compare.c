@@ -197,10 +197,10 @@ static void print_explanation(const bptt_compare_report *r)
     int drawn = 0;
     for (size_t i = 0; i < r->count; i++)
         drawn |= r->strategy[i].draws && !*r->strategy[i].skipped;
-    printf("against the exact gradient of %lld windows of %lld steps and %lld rows, in %s precision\n", (long long)r->windows,
+    printf("against the exact gradient: %lld windows, %lld steps, %lld rows, %s precision\n", (long long)r->windows,
            (long long)r->length, (long long)r->batch, r->precision == BPTT_F64 ? "double" : "single");
     if (drawn)
-        printf("+-: standard error of the bias, of %lld repeats; no bias at all looks like about that\n", (long long)r->repeats);
+        printf("+-: standard error of the bias, of %lld repeats; no bias at all looks like that\n", (long long)r->repeats);
     for (size_t i = 0; i < r->count; i++)
         if (r->strategy[i].truncation)
             printf("%s chose a truncation of %lld steps\n", r->strategy[i].name, (long long)r->strategy[i].truncation);
@@ -280,13 +280,33 @@ static int64_t windows_by(const bptt_compare_strategy *s, double seconds)
     return k;
 }
 
-/* The time that the first strategy takes, in equal parts. */
-static double time_span(const bptt_compare_report *r)
+/* From a part of the shortest training to the longest one, each column as many times the one before. */
+struct span { double low, high; };
+
+static struct span time_span(const bptt_compare_report *r)
 {
-    for (size_t i = 0; i < r->count; i++)
-        if (r->strategy[i].trained)
-            return r->strategy[i].second[r->strategy[i].trained - 1];
-    return 0;
+    struct span span = {INFINITY, 0};
+    for (size_t i = 0; i < r->count; i++) {
+        const bptt_compare_strategy *s = &r->strategy[i];
+        double whole = s->trained ? s->second[s->trained - 1] : NAN;
+        span.low = fmin(span.low, whole / POINTS);
+        span.high = fmax(span.high, whole);
+    }
+    return span;
+}
+
+static double time_at(struct span span, int i)
+{
+    return i < POINTS - 1 ? span.low * pow(span.high / span.low, (double)i / (POINTS - 1)) : span.high;
+}
+
+/* In five columns. */
+static void print_seconds(double seconds)
+{
+    if (seconds < 1e-3)
+        printf(" %5.0e", seconds);
+    else
+        printf(" %5.*f", seconds < 1 ? 3 : seconds < 100 ? 2 : 0, seconds);
 }
 
 /* Over as many windows as an interval holds, the last ones of that time. */
@@ -300,12 +320,12 @@ static double loss_by(const bptt_compare_strategy *s, const bptt_compare_report 
 
 static void print_by_seconds(const bptt_compare_report *r)
 {
-    double span = time_span(r);
-    if (span <= 0)
+    struct span span = time_span(r);
+    if (span.high <= 0)
         return;
     printf("\n%-25s", "loss after seconds");
     for (int i = 0; i < POINTS; i++)
-        printf(" %5.2g", span * (i + 1) / POINTS);
+        print_seconds(time_at(span, i));
     putchar('\n');
     for (size_t k = 0; k < r->count; k++) {
         const bptt_compare_strategy *s = &r->strategy[k];
@@ -313,7 +333,7 @@ static void print_by_seconds(const bptt_compare_report *r)
             continue;
         printf("%-25s", s->name);
         for (int i = 0; i < POINTS; i++)
-            print_loss(loss_by(s, r, span * (i + 1) / POINTS));
+            print_loss(loss_by(s, r, time_at(span, i)));
         putchar('\n');
     }
 }
@@ -322,8 +342,8 @@ static void print_training(const bptt_compare_report *r)
 {
     print_by_steps(r);
     print_by_seconds(r);
-    printf("means over the last %lld windows, each step's loss before its update; a strategy with\n"
-           "several updates a window makes them all\n", (long long)point(r->train, 0));
+    printf("means over the last %lld windows, each step before its update; who makes several\n"
+           "updates a window makes them all\n", (long long)point(r->train, 0));
     for (size_t i = 0; i < r->count; i++)
         if (r->strategy[i].trained < r->train && !*r->strategy[i].skipped)
             printf("%s ended after %lld windows: %s\n", r->strategy[i].name, (long long)r->strategy[i].trained, r->strategy[i].failure);

@@ -114,7 +114,7 @@ static void describe(const bptt_compare_report *r, const bptt_compare_strategy *
     else if (high > 0)
         snprintf(note + used, size - (size_t)used, ", links within them weighted by %.4g to %.4g", low, high);
     else if (reach > 0)
-        snprintf(note + used, size - (size_t)used, ", the gradient of each reaching back %lld steps from its end", (long long)reach);
+        snprintf(note + used, size - (size_t)used, ", each reaching back %lld steps from its end", (long long)reach);
 }
 
 /* ---- where symbols stand: in lines of cells ---- */

@@ -20,7 +20,7 @@ check "full has no bias and the cosine 1" grep -q '^full  *0  *0  *1\.00000 ' ou
 check "random links have a standard error" sh -c 'grep "^random:0.9 " out | head -n 1 | awk "{ exit !(NF == 9 && \$3 > 0 && \$4 > 0) }"'
 check "a table by layer" grep -q '^strategy  *layer ' out
 out_has "layers.1" "of each layer"
-out_has "2 windows of 30 steps and 2 rows, in double precision" "and what was compared"
+out_has "2 windows, 30 steps, 2 rows, double precision" "and what was compared"
 check "no line is wider than 80 columns" sh -c '! grep -q ".\{81\}" out'
 check "no training unless asked for" sh -c '! grep -q "loss after" out'
 
@@ -38,7 +38,7 @@ run small --length 20 --strategies "full;segments:7;truncated:5,10;random:0.5;sn
 is_status 0 "--svg"
 check "the whole text for full" grep -q '^  line 0 of a small <t$' out
 check "cut by segments" grep -q '^  line 0 |of a sm|all <t$' out
-out_has "truncated:5,10: 4 pieces, the gradient of each reaching back 10 steps from its end" "and how far truncations reach"
+out_has "truncated:5,10: 4 pieces, each reaching back 10 steps from its end" "and how far truncations reach"
 out_has "links within them weighted by 2" "and what links weigh"
 check "forward mode cuts nothing" sh -c '! grep -q "^snap1: " out'
 check "the picture is there" grep -q '</svg>' pieces.svg
