@@ -23,6 +23,8 @@ struct worker {
     double **lanes;                        /* by node of the lane graph */
     double *vector;                        /* [P], or room for one row's update */
     void *natural, *packed;                /* all: the Jacobian for the kernels */
+    int *listed;                           /* [n] states that a pre-activation reaches within the step */
+    long listed_count;
 };
 
 struct influence {
@@ -173,15 +175,26 @@ static void add_element(const struct influence *f, void *m, long i, double value
         ((double *)m)[i] += value;
 }
 
-/* A state does not depend on most pre-activations within the step. */
-static void add_immediate(struct influence *f, struct worker *w, const struct term *t, long row)
+/* One parameter's immediate influence on the listed states. */
+static void add_listed(struct influence *f, const struct term *t, const int *listed, long count, long row)
 {
     char *m = (char *)all_row(f, f->next, row) + (size_t)(t->offset * f->stride) * (size_t)f->size;
-    for (long k = first_state(w, t->layer); k < f->n; k++) {
-        double left = t->left[k * t->left_step];
-        if (left != 0)
-            add_element(f, m, k, left * t->right[k * t->right_step]);
+    for (long a = 0; a < count; a++) {
+        long k = listed[a];
+        add_element(f, m, k, t->left[k * t->left_step] * t->right[k * t->right_step]);
     }
+}
+
+/* Within a step most pre-activations reach few states: those are listed once for each row of the matrix. */
+static void add_immediate(struct influence *f, struct worker *w, const struct term *t, long row)
+{
+    if (t->j == 0) {
+        w->listed_count = 0;
+        for (long k = first_state(w, t->layer); k < f->n; k++)
+            if (t->left[k * t->left_step] != 0)
+                w->listed[w->listed_count++] = (int)k;
+    }
+    add_listed(f, t, w->listed, w->listed_count, row);
 }
 
 static void add_embedding(struct influence *f, struct worker *w, const struct window *window, long step, long row)
@@ -834,6 +847,7 @@ static int new_worker(struct influence *f, struct worker *w, bptt_error *error)
     w->dx = take(f, (f->strategy.kind == STRATEGY_UORO ? 1 : f->n) * f->model->inputs, sizeof(double), &good);
     w->cotangent = take(f, f->n, sizeof(double), &good);
     w->lane = take(f, f->n, sizeof(double), &good);
+    w->listed = take(f, f->n, sizeof *w->listed, &good);
     w->vector = take(f, f->model->count + f->n + f->model->inputs, sizeof(double), &good);
     for (long k = 0; k < f->n && good; k++)
         w->lane[k] = 1;
