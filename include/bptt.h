@@ -195,7 +195,8 @@ int bptt_model_parameter(const bptt_model *model, size_t index, bptt_array *view
  *                            geometric:MEAN, uniform:A,B and power:MEAN,ALPHA (lengths of the pieces)
  *     "adaptive:D"           training: the smallest truncation whose estimated relative bias is below D (Aicher et al. 2019)
  *     "rtrl"                 forward mode, exact (Williams and Zipser 1989); "snap1" or "snap:N" (Menick et al. 2021), "rflo"
- *                            (Murray 2019): approximations; "uoro" (Tallec and Ollivier 2017): no bias, noisy
+ *                            (Murray 2019; "rflo:L": traces that keep L a step, whatever the cell): approximations; "uoro"
+ *                            (Tallec and Ollivier 2017): no bias, noisy
  *
  * In training, an update follows every K steps (segments), k1 steps (truncated), every step (forward mode) or every window
  * (the others), and a loss is the mean over the steps of its update. Without training the parts add up, and the loss is the

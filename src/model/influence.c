@@ -22,7 +22,7 @@ struct worker {
     double *cotangent, *lane;              /* [n] */
     double **lanes;                        /* by node of the lane graph */
     double *vector;                        /* [P], or room for one row's update */
-    void *natural, *packed;                /* all: the Jacobian for the kernels */
+    void *natural, *packed, *product;      /* all: the Jacobian for the kernels; a chunk's credit */
     int *listed;                           /* [n] states that a pre-activation reaches within the step */
     long listed_count;
 };
@@ -39,6 +39,7 @@ struct influence {
     struct reach **reach;                  /* by layer and parameter, [rows] */
     struct worker *worker;
     double *parameters, *state, *q, *final;
+    void *packed_q;                        /* all: dL/dS of each row, for the kernels */
     void *m, *next;                        /* KEEPS_ALL: [B][P][stride] and the next; others: [B][stride] doubles */
     size_t m_bytes;
     int64_t steps;                         /* taken: the index of signs */
@@ -225,30 +226,34 @@ static void advance_all(struct influence *f, struct worker *w, struct network *n
     add_embedding(f, w, window, step, row);
 }
 
-static double dot(const struct influence *f, const double *q, const void *m)
-{
-    double sum[4] = {0};
-    long k = 0;
-    for (; k + 4 <= f->n; k += 4)
-        for (int i = 0; i < 4; i++)
-            sum[i] += q[k + i] * (f->size == 4 ? (double)((const float *)m)[k + i] : ((const double *)m)[k + i]);
-    for (; k < f->n; k++)
-        sum[0] += q[k] * (f->size == 4 ? (double)((const float *)m)[k] : ((const double *)m)[k]);
-    return sum[0] + sum[1] + (sum[2] + sum[3]);
-}
+struct credit { const struct influence *f; const struct kernels *kernels; double *out; };
+enum { CREDIT_CHUNK = 192 };               /* parameters of a task */
 
-struct credit { const struct influence *f; const double *q; double *out; };
-enum { CREDIT_CHUNK = 256 };               /* parameters of a task */
-
+/* q . M for some parameters, as a product with a matrix of one column. */
 static void credit_all_task(void *context, long task, int worker)
 {
     const struct credit *c = context;
     const struct influence *f = c->f;
-    long to = (task + 1) * CREDIT_CHUNK < f->count ? (task + 1) * CREDIT_CHUNK : f->count;
-    (void)worker;
-    for (long row = 0; row < f->batch; row++)
-        for (long p = task * CREDIT_CHUNK; p < to; p++)
-            c->out[p] += dot(f, c->q + row * f->n, (const char *)all_row(f, f->m, row) + (size_t)(p * f->stride) * (size_t)f->size);
+    long from = task * CREDIT_CHUNK, count = f->count - from < CREDIT_CHUNK ? f->count - from : CREDIT_CHUNK;
+    void *product = f->worker[worker].product;
+    for (long row = 0; row < f->batch; row++) {
+        const char *m = (const char *)all_row(f, f->m, row) + (size_t)(from * f->stride) * (size_t)f->size;
+        c->kernels->gemm(count, 1, f->n, m, f->stride, (char *)f->packed_q + (size_t)(row * f->n * STAGE_PAD) * (size_t)f->size, product,
+                         STAGE_PAD, 0);
+        for (long p = 0; p < count; p++)
+            c->out[from + p] += f->size == 4 ? (double)((float *)product)[p * STAGE_PAD] : ((double *)product)[p * STAGE_PAD];
+    }
+}
+
+static void credit_all(const struct influence *f, const double *q, struct network *net, double *out)
+{
+    struct credit credit = {f, net->kernels, out};
+    for (long row = 0; row < f->batch; row++) {
+        void *natural = f->worker[0].natural;
+        net->kernels->load_rows(1, f->n, q + row * f->n, 8, f->n, natural, padded(f->n));
+        net->kernels->pack(f->n, 1, natural, 1, f->n, (char *)f->packed_q + (size_t)(row * f->n * STAGE_PAD) * (size_t)f->size);
+    }
+    pool_tasks(net->pool, (f->count + CREDIT_CHUNK - 1) / CREDIT_CHUNK, credit_all_task, &credit);
 }
 
 /* ---- lists of states by row of a matrix ---- */
@@ -358,6 +363,7 @@ static void differentiate_lane(struct influence *f, struct worker *w, int layer,
     const struct graph *graph = &f->lane_graph;
     const long *size = f->model->size[layer];
     long width = size[cell->state[state].dim], first = step_state_offset(&w->step, layer, state);
+    int has_leak = f->strategy.kind == STRATEGY_RFLO && f->strategy.order;
     evaluate_graph(cell, graph, size, w->step.layer[layer].param, (double *const *)w->lanes);
     for (int i = 0; i < graph->sinks; i++) {
         const struct sink *sink = &graph->sink[i];
@@ -365,7 +371,8 @@ static void differentiate_lane(struct influence *f, struct worker *w, int layer,
         const double *values = w->lanes[sink->left];
         if (sink->kind == SINK_DSTATE && size[cell->state[sink->index].dim] == width)
             for (long u = 0; u < width; u++)
-                w->jacobian[(first + u) * f->n + step_state_offset(&w->step, layer, sink->index) + u] = at(values, own, u);
+                w->jacobian[(first + u) * f->n + step_state_offset(&w->step, layer, sink->index) + u] =
+                    has_leak ? (sink->index == state ? f->strategy.leak : 0) : at(values, own, u);
         int fits = sink->kind == SINK_OUTER || sink->kind == SINK_ROWS ? size[cell->param[sink->index].rows] == width : 0;
         long kept = width_of(f, layer, backward(f)->sink[i].left);
         for (long u = 0; u < width && fits && kept == width; u++)
@@ -521,9 +528,8 @@ void influence_credit(const struct influence *f, const double *q, struct network
 {
     double *sum = f->worker[0].vector;
     memset(sum, 0, (size_t)f->count * sizeof *sum);
-    struct credit credit = {f, q, sum};
     if (f->keeps == KEEPS_ALL)
-        pool_tasks(net->pool, (f->count + CREDIT_CHUNK - 1) / CREDIT_CHUNK, credit_all_task, &credit);
+        credit_all(f, q, net, sum);
     for (long row = 0; row < f->batch && f->keeps == KEEPS_RANK_ONE; row++)
         credit_rank_one(f, q + row * f->n, row, sum);
     for (long row = 0; row < f->batch && (f->keeps == KEEPS_UNITS || f->keeps == KEEPS_REACH); row++)
@@ -816,6 +822,13 @@ static void *take(struct influence *f, long count, size_t size, int *good)
     return memory;
 }
 
+/* As the kernels want it. */
+static void *take_aligned(struct influence *f, size_t bytes, int *good)
+{
+    char *memory = take(f, 1, bytes < SIZE_MAX - 64 ? bytes + 64 : SIZE_MAX, good);
+    return memory ? memory + (64 - (uintptr_t)memory % 64) % 64 : NULL;
+}
+
 static int new_factors(struct influence *f, struct worker *w)
 {
     const struct graph *graph = backward(f);
@@ -883,7 +896,7 @@ static long acting(const bptt_model *model)
     return end;
 }
 
-static int new_memory(struct influence *f, const struct network *net, bptt_error *error)
+static int new_memory(struct influence *f, bptt_error *error)
 {
     int good = 1, all = f->keeps == KEEPS_ALL;
     size_t row = all ? size_mul((size_t)f->count, (size_t)(f->stride * f->size)) : size_mul((size_t)f->stride, sizeof(double));
@@ -891,19 +904,18 @@ static int new_memory(struct influence *f, const struct network *net, bptt_error
     int status = memory_fits(size_mul(f->m_bytes, all ? 2 : 1), error);
     if (status)
         return status;
-    char *m = take(f, 1, f->m_bytes + 64, &good), *next = all ? take(f, 1, f->m_bytes + 64, &good) : NULL;
-    f->m = m ? m + (64 - (uintptr_t)m % 64) % 64 : NULL;
-    f->next = next ? next + (64 - (uintptr_t)next % 64) % 64 : NULL;
+    f->m = take_aligned(f, f->m_bytes, &good);
+    f->next = all ? take_aligned(f, f->m_bytes, &good) : NULL;
+    f->packed_q = all ? take_aligned(f, (size_t)(f->batch * f->n * STAGE_PAD * f->size), &good) : NULL;
     for (int i = 0; i < f->workers && good && all; i++) {
-        char *packed = take(f, padded(f->n) * f->n * f->size + 64, 1, &good);
-        f->worker[i].packed = packed ? packed + (64 - (uintptr_t)packed % 64) % 64 : NULL;
-        f->worker[i].natural = take(f, f->n * f->n, (size_t)f->size, &good);
+        f->worker[i].packed = take_aligned(f, (size_t)(padded(f->n) * f->n * f->size), &good);
+        f->worker[i].natural = take_aligned(f, (size_t)(padded(f->n) * f->n * f->size), &good);
+        f->worker[i].product = take_aligned(f, (size_t)(CREDIT_CHUNK * STAGE_PAD * f->size), &good);
     }
-    (void)net;
     return good ? BPTT_OK : fail_memory(error, f->m_bytes);
 }
 
-static int choose_and_lay_out(struct influence *f, const struct network *net, bptt_error *error)
+static int choose_and_lay_out(struct influence *f, bptt_error *error)
 {
     struct pattern pattern = {0};
     int status = BPTT_OK, good = 1;
@@ -932,7 +944,7 @@ static int choose_and_lay_out(struct influence *f, const struct network *net, bp
                            backward(f)->sink[s % backward(f)->sinks].left)) * sizeof(double));
     if (!status && f->keeps == KEEPS_UNITS)
         memset(f->worker[0].jacobian, 0, (size_t)(f->n * f->n) * sizeof(double));
-    return status ? status : new_memory(f, net, error);
+    return status ? status : new_memory(f, error);
 }
 
 int influence_new(const struct network *net, const struct strategy *strategy, uint64_t seed, struct influence **out, bptt_error *error)
@@ -962,7 +974,7 @@ int influence_new(const struct network *net, const struct strategy *strategy, ui
         status = new_worker(f, &f->worker[i], error);
     if (!status) {
         cell_adjoints(f->model->cell, f->adjoint);
-        status = choose_and_lay_out(f, net, error);
+        status = choose_and_lay_out(f, error);
     }
     if (status)
         influence_free(f);

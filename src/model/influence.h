@@ -10,7 +10,7 @@
  *     rtrl      all of it: exact (Williams and Zipser 1989). n states and P parameters: n^2 P multiply-adds and n P numbers a row
  *     snap:N    the entries that a parameter reaches within N steps (Menick et al. 2021, arXiv 2006.07232); snap1 on most cells
  *               a parameter's own unit alone: as many numbers as parameters and states of a unit
- *     rflo      a parameter's own unit, and J without the recurrent matrices (Murray 2019)
+ *     rflo      a parameter's own unit, and J without the recurrent matrices (Murray 2019); rflo:L has L for J
  *     uoro      a random rank-one matrix s theta^T whose expectation is M (Tallec and Ollivier 2017, arXiv 1702.05043)
  *
  * Where J and I never leave a unit (the recurrence is elementwise, one layer), rtrl keeps what snap1 keeps and is still exact.

@@ -12,7 +12,7 @@
 
 static const double LEAST_PROBABILITY = 1e-9;      /* its weight, 1 / p, is still a sensible float */
 static const long MOST_STEPS = 1000000000000000;   /* sums of a few stay within a long */
-static const char KNOWN[] = "full, segments:K, truncated:k1,k2, random:P, adaptive:D, rtrl, snap1, snap:N, rflo, uoro";
+static const char KNOWN[] = "full, segments:K, truncated:k1,k2, random:P, adaptive:D, rtrl, snap1, snap:N, rflo, rflo:L, uoro";
 
 /* ---- numbers ---- */
 
@@ -222,6 +222,16 @@ double link_probability(const struct links *links, long t, long steps, long sinc
     }
 }
 
+static int parse_rflo(const char *text, const char *rest, struct strategy *strategy, bptt_error *error)
+{
+    strategy->kind = STRATEGY_RFLO;
+    strategy->order = 1;
+    if (parse_number(rest, end_of(rest), &strategy->leak) && strategy->leak >= 0 && strategy->leak < 1)
+        return BPTT_OK;
+    return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%.60s': rflo:L takes what is left of a trace after a step, at least 0 and "
+                "below 1, as rflo:0.9; rflo alone takes it from the cell", text);
+}
+
 /* ---- all of them ---- */
 
 struct form {
@@ -230,7 +240,7 @@ struct form {
 };
 
 static const struct form forms[] = {{"segments:", parse_segments}, {"truncated:", parse_truncated}, {"random:", parse_random},
-                                    {"adaptive:", parse_adaptive}, {"snap:", parse_snap}};
+                                    {"adaptive:", parse_adaptive}, {"snap:", parse_snap}, {"rflo:", parse_rflo}};
 
 static const struct { const char *name; enum strategy_kind kind; int order; } words[] = {
     {"full", STRATEGY_FULL, 0}, {"rtrl", STRATEGY_RTRL, 0}, {"snap1", STRATEGY_SNAP, 1}, {"rflo", STRATEGY_RFLO, 0},
@@ -242,6 +252,11 @@ int strategy_parse(const char *text, struct strategy *strategy, bptt_error *erro
     *strategy = (struct strategy){0};
     if (!text)
         return BPTT_OK;
+    for (int i = 0; i < FORMS; i++) {
+        const char *rest = after(text, forms[i].prefix);
+        if (rest)
+            return forms[i].parse(text, rest, strategy, error);
+    }
     for (int i = 0; i < WORDS; i++) {
         const char *rest = after(text, words[i].name);
         strategy->kind = words[i].kind;
@@ -251,12 +266,6 @@ int strategy_parse(const char *text, struct strategy *strategy, bptt_error *erro
         if (rest && *rest == ':')
             return fail(error, BPTT_ERROR_ARGUMENT, "gradient '%.60s': %s takes nothing after it; give %s alone", text,
                         words[i].name, words[i].name);
-    }
-    strategy->order = 0;
-    for (int i = 0; i < FORMS; i++) {
-        const char *rest = after(text, forms[i].prefix);
-        if (rest)
-            return forms[i].parse(text, rest, strategy, error);
     }
     return fail(error, BPTT_ERROR_ARGUMENT, "there is no gradient '%.60s'; there are %s", text, KNOWN);
 }
@@ -333,7 +342,11 @@ void strategy_text(const struct strategy *strategy, char *text, size_t size)
     case STRATEGY_ADAPTIVE: snprintf(text, size, "adaptive:"); add_number(text, size, "", strategy->delta); break;
     case STRATEGY_RTRL: snprintf(text, size, "rtrl"); break;
     case STRATEGY_SNAP: snprintf(text, size, strategy->order == 1 ? "snap1" : "snap:%d", strategy->order); break;
-    case STRATEGY_RFLO: snprintf(text, size, "rflo"); break;
+    case STRATEGY_RFLO:
+        snprintf(text, size, strategy->order ? "rflo:" : "rflo");
+        if (strategy->order)
+            add_number(text, size, "", strategy->leak);
+        break;
     default: snprintf(text, size, "uoro"); break;
     }
 }

@@ -11,7 +11,7 @@
  *                             uniform:A,B     lengths from A to B; half of those that reach B go on, for no bias
  *                             power:MEAN,A    heavy-tailed lengths of that mean, P(length > t) ~ t^-A, A > 1
  *     adaptive:D            the smallest truncation whose estimated relative bias is below D (Aicher, Foti and Fox 2019)
- *     rtrl, snap1, snap:N, rflo, uoro      forward mode: model/influence.h */
+ *     rtrl, snap1, snap:N, rflo, rflo:L, uoro      forward mode: model/influence.h */
 #ifndef BPTT_TIME_STRATEGY_H
 #define BPTT_TIME_STRATEGY_H
 
@@ -31,7 +31,8 @@ struct strategy {
     long k1, k2;                           /* segments: both K; adaptive: what was chosen last, 0 before */
     struct links links;
     double delta;
-    int order;                             /* snap */
+    int order;                             /* snap: steps; rflo: 1 with a leak of its own */
+    double leak;
 };
 
 /* From the text of `--gradient`; NULL is full. One line says what is wrong and what there is. */

@@ -42,7 +42,7 @@ done
 
 # ---- strategies that are not ----
 for strategy in random:0 random:1.1 random:nan random: truncated:5,2 truncated:0,4 truncated:5 segments:0 segments:-1 segments:x \
-    segments:1501 truncated:1501,1502 adaptive:0 adaptive:1 adaptive:nan snap:0 full:1 nothing '' 'full '; do
+    segments:1501 truncated:1501,1502 adaptive:0 adaptive:1 adaptive:nan snap:0 rflo:1 rflo: full:1 nothing '' 'full '; do
     fails 1 "$strategy" "--gradient '$strategy'" "$BPTT" grad m.safetensors --input x.npy --target y.npy --gradient "$strategy"
 done
 fails 1 "truncated:k1,k2" "adaptive is for training" "$BPTT" grad m.safetensors --input x.npy --target y.npy --gradient adaptive:0.1
