@@ -29,7 +29,7 @@ static const struct option_choice precisions[] = {{"auto", 0}, {"f64", BPTT_F64}
 static const struct option options[] = {
     {"Gradients", "strategies", OPTION_TEXT, AT(options.strategies), "LIST",
      .help = "what to compare, with semicolons between: \"full;segments:16;truncated:8,32;random:0.9;uoro\"",
-     .zero = "some of each kind, by --length"},
+     .zero = "some of each kind, by --length and what they cost"},
     {"Gradients", "length", OPTION_COUNT, AT(options.length), "N", .help = "steps of a window", .low = 1, .high = 1 << 20,
      .zero = "64, or what the text allows"},
     {"Gradients", "batch", OPTION_COUNT, AT(options.batch), "N", .help = "places in the text at once", .low = 1, .high = 65536},

@@ -14,6 +14,7 @@
 enum { LENGTH = 64, LENGTH_MOST = 1 << 20, BATCH_MOST = 1 << 16, WINDOWS_MOST = 1 << 16, REPEATS_MOST = 1 << 20,
        STRATEGIES_MOST = 64 };
 static const double AFFORDABLE = 1e11;     /* operations in double precision: about a minute */
+static const double SLOW = 100;            /* operations in such time that a step of forward mode takes a parameter */
 static const int64_t TRAIN_MOST = 100000000;
 
 bptt_compare_options bptt_compare_defaults(void)
@@ -82,18 +83,24 @@ static int choose_length(struct compare *c, const char *file)
 
 /* ---- strategies ---- */
 
-/* rtrl where its n^2 P products take no longer than everything else may. */
-static int is_rtrl_affordable(const struct compare *c)
+/* Forward mode where it takes no longer than the rest may: a step and row cost some operations a parameter in code that knows
+ * no cell, rtrl one for each of its numbers and states. */
+static int is_affordable(const struct compare *c, enum strategy_kind kind)
 {
     const bptt_compare_options *o = &c->options;
-    struct strategy rtrl = {.kind = STRATEGY_RTRL};
-    double influence = (double)influence_bytes(c->model, (long)o->batch, &rtrl) / sizeof(float);
+    struct strategy strategy = {.kind = kind, .order = 1};
+    double bytes = (double)influence_bytes(c->model, (long)o->batch, &strategy), steps = (double)(o->length * o->windows);
     double states = (double)c->model->hidden * c->model->cell->states * (double)c->model->layers;
-    return influence * sizeof(float) <= (double)o->memory && influence * states * (double)(o->length * o->windows) <= AFFORDABLE;
+    double work = (double)c->model->count * (double)o->batch * (kind == STRATEGY_UORO ? (double)o->repeats : 1) * SLOW;
+    if (kind == STRATEGY_RTRL)
+        work += bytes / sizeof(float) * states;
+    return bytes <= (double)o->memory && work * steps <= AFFORDABLE;
 }
 
 static char *default_strategies(const struct compare *c)
 {
+    static const struct { const char *name; enum strategy_kind kind; } forward[] = {
+        {";rtrl", STRATEGY_RTRL}, {";snap1", STRATEGY_SNAP}, {";rflo", STRATEGY_RFLO}, {";uoro", STRATEGY_UORO}};
     struct text list = {0};
     long long t = c->options.length, piece = t >= 8 ? t / 8 : 1, half = t / 2;
     text_add(&list, "full");
@@ -103,7 +110,9 @@ static char *default_strategies(const struct compare *c)
         text_printf(&list, ";segments:%lld;truncated:%lld,%lld", half, piece, half);
     if (t > 1)
         text_printf(&list, ";random:%.3g", t > 8 ? 1 - 4.0 / (double)t : 0.5);
-    text_add(&list, is_rtrl_affordable(c) ? ";rtrl;snap1;rflo;uoro" : ";snap1;rflo;uoro");
+    for (size_t i = 0; i < sizeof forward / sizeof *forward; i++)
+        if (is_affordable(c, forward[i].kind))
+            text_add(&list, forward[i].name);
     return text_take(&list);
 }
 
