@@ -266,6 +266,7 @@ typedef struct bptt_trainer_config {
     const char *gradient;                  /* strategy, see "Strategies"; NULL: full */
     int64_t memory;                        /* as in bptt_run_options */
     const char *spill;
+    int64_t loss_from;                     /* losses of the window's earlier steps do not count: length - 1 for the last alone */
     const char *freeze;                    /* names of parameters that are not trained, with commas between; NULL: none */
     uint64_t seed;                         /* of dropout masks, random links and signs */
 } bptt_trainer_config;

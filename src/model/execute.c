@@ -285,8 +285,11 @@ int network_forward(struct network *net, struct window *window, bptt_error *erro
         end = block_end(net, start, window->steps);
         if (end - start > net->positions)
             end = start + net->positions;
+        if (start < window->loss_from && window->loss_from < end)
+            end = window->loss_from;
         struct stretch s = stretch_at(net, window, start, end, 0);
         s.mean_over = window->steps;
+        s.losses = start >= window->loss_from;
         status = stretch_forward(&s, error);
         if (!status && (window->output || window->target || window->feed))
             status = stretch_outputs(&s, error);

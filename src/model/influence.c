@@ -258,34 +258,15 @@ static void credit_all(const struct influence *f, const double *q, struct networ
 
 /* ---- lists of states by row of a matrix ---- */
 
-/* M'_R = J[R, R] M_R + I_R for every parameter of the row: their influence on R stands side by side. */
-static void advance_reach(struct influence *f, struct worker *w, int layer, int param, long i, double *m)
+static void add_scaled(long n, double scale, const double *from, double *to)
 {
-    const struct reach *r = &f->reach[layer * f->model->cell->params + param][i];
-    long columns = cell_param_columns(f->model->cell, &f->model->cell->param[param], f->model->size[layer]);
-    double *old = w->vector;
-    for (long j = 0; j < columns; j++) {
-        double *entry = m + r->at + j * r->count;
-        memcpy(old, entry, (size_t)r->count * sizeof *old);
-        for (long a = 0; a < r->count; a++) {
-            const double *jacobian = w->jacobian + (long)r->state[a] * f->n;
-            entry[a] = 0;
-            for (long b = 0; b < r->count; b++)
-                entry[a] += jacobian[r->state[b]] * old[b];
-        }
-    }
+    for (long j = 0; j < n && scale != 0; j++)
+        to[j] += scale * from[j];
 }
 
-static void add_to_reach(struct influence *f, struct worker *w, const struct term *t, long row)
-{
-    const struct reach *r = &f->reach[t->layer * f->model->cell->params + t->param][t->i];
-    double *entry = row_of(f, row) + r->at + t->j * r->count;
-    (void)w;
-    for (long a = 0; a < r->count; a++)
-        entry[a] += t->left[r->state[a] * t->left_step] * t->right[r->state[a] * t->right_step];
-}
+typedef void reach_fn(struct influence *f, struct worker *w, int layer, int param, long i, double *m);
 
-static void for_reaches(struct influence *f, struct worker *w, double *m, void (*fn)(struct influence *, struct worker *, int, int, long, double *))
+static void for_reaches(struct influence *f, struct worker *w, double *m, reach_fn *fn)
 {
     for (int l = 0; l < f->model->layers; l++)
         for (int p = 0; p < f->model->cell->params; p++)
@@ -293,20 +274,64 @@ static void for_reaches(struct influence *f, struct worker *w, double *m, void (
                 fn(f, w, l, p, i, m);
 }
 
+static long columns_of(const struct influence *f, int layer, int param)
+{
+    return cell_param_columns(f->model->cell, &f->model->cell->param[param], f->model->size[layer]);
+}
+
+/* M'_R = J[R, R] M_R for the parameters of a row: [count][columns] numbers. */
+static void advance_reach(struct influence *f, struct worker *w, int layer, int param, long i, double *m)
+{
+    const struct reach *r = &f->reach[layer * f->model->cell->params + param][i];
+    long columns = columns_of(f, layer, param);
+    double *entry = m + r->at, *old = w->vector;
+    memcpy(old, entry, (size_t)(r->count * columns) * sizeof *old);
+    memset(entry, 0, (size_t)(r->count * columns) * sizeof *entry);
+    for (long a = 0; a < r->count; a++)
+        for (long b = 0; b < r->count; b++)
+            add_scaled(columns, w->jacobian[(long)r->state[a] * f->n + r->state[b]], old + b * columns, entry + a * columns);
+}
+
+/* + I_R, from one sink's factors. */
+static void add_row_of_sink(struct influence *f, struct worker *w, int layer, int number, long i, double *m)
+{
+    const struct sink *sink = &backward(f)->sink[number];
+    const struct parameter *param = &f->model->cell->param[sink->index];
+    const struct reach *r = &f->reach[layer * f->model->cell->params + sink->index][i];
+    long rows = f->model->size[layer][param->rows], columns = columns_of(f, layer, sink->index);
+    long left = width_of(f, layer, sink->left), right = sink->kind == SINK_OUTER ? width_of(f, layer, sink->right) : 0;
+    int at_number = layer * backward(f)->sinks + number;
+    for (long a = 0; a < r->count; a++) {
+        long k = r->state[a];
+        double factor = at(w->left[at_number] + k * left, left, i), *entry = m + r->at + a * columns;
+        if (!right)
+            entry[0] += factor;
+        else
+            add_scaled(columns, factor, w->right[at_number] + k * right + i / (rows / param->blocks) * columns, entry);
+    }
+}
+
+static void add_sinks(struct influence *f, struct worker *w, double *m)
+{
+    const struct graph *graph = backward(f);
+    for (int l = 0; l < f->model->layers; l++)
+        for (int s = 0; s < graph->sinks; s++)
+            if (graph->sink[s].kind == SINK_OUTER || graph->sink[s].kind == SINK_ROWS)
+                for (long i = 0; i < f->model->size[l][f->model->cell->param[graph->sink[s].index].rows]; i++)
+                    add_row_of_sink(f, w, l, s, i, m);
+}
+
 static void credit_reach(const struct influence *f, const double *q, long row, double *out)
 {
     const struct bptt_cell *cell = f->model->cell;
     for (int l = 0; l < f->model->layers; l++) {
         for (int p = 0; p < cell->params; p++) {
-            const long *size = f->model->size[l];
-            long columns = cell_param_columns(cell, &cell->param[p], size);
-            for (long i = 0; i < size[cell->param[p].rows]; i++) {
+            long columns = columns_of(f, l, p);
+            for (long i = 0; i < f->model->size[l][cell->param[p].rows]; i++) {
                 const struct reach *r = &f->reach[l * cell->params + p][i];
-                const double *entry = row_of(f, row) + r->at;
-                double *to = out + f->model->slot[l][p].offset + i * columns;
-                for (long j = 0; j < columns; j++)
-                    for (long a = 0; a < r->count; a++)
-                        to[j] += q[r->state[a]] * entry[j * r->count + a];
+                for (long a = 0; a < r->count; a++)
+                    add_scaled(columns, q[r->state[a]], row_of(f, row) + r->at + a * columns,
+                               out + f->model->slot[l][p].offset + i * columns);
             }
         }
     }
@@ -501,7 +526,7 @@ static void advance_task(void *context, long row, int worker)
     default: differentiate(f, w, x, state);
     }
     for_reaches(f, w, row_of(f, row), advance_reach);
-    for_terms(f, w, row, add_to_reach);
+    add_sinks(f, w, row_of(f, row));
 }
 
 static void load_parameters(struct influence *f, const struct network *net)
@@ -574,7 +599,8 @@ static struct window step_window(const struct network *net, const struct window 
     step.steps = 1;
     step.x = moved_by(window->x, t, batch * model->inputs * window->element_size);
     step.token = moved_by(window->token, t, batch * (long)sizeof(int32_t));
-    step.target = moved_by(window->target, t, target);
+    step.target = t < window->loss_from ? NULL : moved_by(window->target, t, target);
+    step.loss_from = 0;
     step.output_gradient = moved_by(window->output_gradient, t, out);
     step.output = (void *)(uintptr_t)moved_by(window->output, t, out);
     step.input_gradient = NULL;
@@ -590,7 +616,7 @@ static int one_step(struct influence *f, struct network *net, struct window *win
     int status = network_gradient(net, &step, error);
     if (status)
         return status;
-    window->loss += step.loss * (window->update ? 1 / (double)window->steps : 1);
+    window->loss += step.loss * (window->update ? 1 / (double)(window->steps - window->loss_from) : 1);
     move_states(f, net, net->initial_gradient, f->q, 0);
     influence_credit(f, f->q, net);
     influence_advance(f, net, window, t, f->state);
@@ -851,8 +877,12 @@ static int new_factors(struct influence *f, struct worker *w)
 static int new_worker(struct influence *f, struct worker *w, bptt_error *error)
 {
     int good = 1, status = step_new(&w->step, f->model, error);
+    long widest = 1;
     if (status)
         return status;
+    for (int l = 0; l < f->model->layers; l++)
+        for (int p = 0; p < f->model->cell->params; p++)
+            widest = columns_of(f, l, p) > widest ? columns_of(f, l, p) : widest;
     if (f->strategy.kind != STRATEGY_UORO) {
         w->jacobian = take(f, f->n * f->n, sizeof(double), &good);
         good = good && new_factors(f, w);
@@ -861,7 +891,7 @@ static int new_worker(struct influence *f, struct worker *w, bptt_error *error)
     w->cotangent = take(f, f->n, sizeof(double), &good);
     w->lane = take(f, f->n, sizeof(double), &good);
     w->listed = take(f, f->n, sizeof *w->listed, &good);
-    w->vector = take(f, f->model->count + f->n + f->model->inputs, sizeof(double), &good);
+    w->vector = take(f, f->model->count + f->n * (widest + 1) + f->model->inputs, sizeof(double), &good);
     for (long k = 0; k < f->n && good; k++)
         w->lane[k] = 1;
     return good ? BPTT_OK : fail_memory(error, (size_t)(f->n * f->n) * sizeof(double));

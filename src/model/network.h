@@ -64,7 +64,7 @@ struct window {
     int (*update)(void *user, bptt_error *error);
     void *user;                            /* of update and observe */
     const struct feed *feed;               /* in place of the arrays */
-    long loss_from;                        /* losses of earlier steps are left out of the gradient */
+    long loss_from;                        /* losses of earlier steps are left out */
     /* Called after each stretch of the backward pass, from the end on, or NULL: slot i of a layer's dstate holds dL/d(state
      * before step start + i). */
     void (*observe)(void *user, const struct network *net, long start, long steps);

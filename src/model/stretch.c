@@ -338,7 +338,7 @@ static void sum_losses(struct stretch *s)
 static int run_head(struct stretch *s, bptt_error *error)
 {
     struct network *net = s->net;
-    int status = fetch(s, FEED_TARGET, error);
+    int status = s->losses ? fetch(s, FEED_TARGET, error) : BPTT_OK;
     if (!status)
         status = fetch(s, FEED_OUTPUT_GRADIENT, error);
     if (status)

@@ -53,7 +53,7 @@ struct stretch {
     long first;                            /* and on tape */
     long steps, rows;
     int backward;
-    int losses;                            /* backward: these steps' losses come in */
+    int losses;                            /* these steps' losses come in */
     int add;                               /* backward: to the input gradient that is there already */
     long mean_over;                        /* steps that the loss is the mean over */
     const double *link;                    /* backward: by step of the stretch, or NULL: all 1 */

@@ -56,6 +56,7 @@ static int check_config(const bptt_trainer_config *c, bptt_error *error)
         {"dropout", c->dropout, 0, 0.999},
         {"dropout of the state", c->dropout_state, 0, 0.999},
         {"memory", (double)c->memory, 0, 1e18},
+        {"loss_from", (double)c->loss_from, 0, (double)c->length - 1},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         int status = check_number(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high, error);
@@ -385,7 +386,9 @@ static int not_finite(struct bptt_trainer *t, double loss, bptt_error *error)
 
 static struct window window_of(const struct bptt_trainer *t, const void *x, const void *y)
 {
-    struct window window = {.steps = (long)t->config.length, .target = y, .element_size = 4, .index = t->window};
+    long from = (long)t->config.loss_from, steps = (long)t->config.length;
+    struct window window = {.steps = steps, .target = y, .element_size = 4, .index = t->window, .loss_from = from,
+                            .mean_over = from ? steps - from : 0};
     if (t->model->vocabulary)
         window.token = x;
     else
