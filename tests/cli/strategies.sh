@@ -81,12 +81,12 @@ run "$BPTT" train text --hidden 12 --batch 3 --length 20 --steps 2 --freeze laye
 is_status 0 "parameters that are not trained"
 
 # ---- plan ----
-run "$BPTT" plan --hidden 32 --batch 1 --length 2000 --memory 10M --json
+run "$BPTT" plan --hidden 32 --batch 1 --length 200000 --memory 120M --json
 is_status 0 "plan under a budget"
 out_has '"forward_steps": ' "counts forward steps"
 run "$BPTT" plan --hidden 32 --batch 1 --length 40 --gradient truncated:10,20 --list
 out_has "reverse 20..0" "its list of actions"
-run "$BPTT" plan --hidden 32 --batch 1 --length 2000 --memory 10M --svg plan.svg --quiet
+run "$BPTT" plan --hidden 32 --batch 1 --length 200000 --memory 120M --svg plan.svg --quiet
 check "its picture" grep -q "</svg>" plan.svg
 fails 1 "/nowhere" "a picture that cannot be written" "$BPTT" plan --svg /nowhere/plan.svg --quiet
 finish
