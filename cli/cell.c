@@ -66,7 +66,7 @@ static void print_cost(const bptt_cell_info *info, const struct cell_values *val
     printf("  parameters            %s\n", say_count(info->parameters).text);
     printf("  operations forward    %s per step and row\n", say_count(info->flops).text);
     printf("  recorded values       %s per step and row, for the backward pass\n", say_count(info->recorded).text);
-    printf("  recurrence            %s\n", info->elementwise_recurrence ? "elementwise: no matrix stands on the state"
+    printf("  recurrence            %s\n", info->elementwise_recurrence ? "elementwise: rtrl costs what snap1 costs"
                                                                          : "a matrix product at every step");
     printf("  runs here             %s\n", info->kernel);
 }

@@ -4,6 +4,7 @@
  *     tangent              the forward derivative, against the reverse one along the same direction
  *     double precision     the program that trains, run in double, against the reference
  *     kernels, interpreter in single precision, against the reference
+ *     strategies           that must give the same gradient: truncation beyond the start, links that none cuts, forward mode
  *
  * The scalar is L = sum dy . y + sum dfinal . (last state) with random dy and dfinal. An error is the difference's norm over
  * the norm of the gradient (along a direction: the difference over that norm, which is what the direction's size is on
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/influence.h"
 #include "../model/network.h"
 #include "reference.h"
 
@@ -419,7 +421,14 @@ static int check_tangent(struct problem *p)
 
 /* ---- what trains, against the reference ---- */
 
-struct variant { const char *what; enum precision precision; enum isa isa; int interpret; double tolerance; };
+struct variant {
+    const char *what;
+    enum precision precision;
+    enum isa isa;
+    int interpret;
+    double tolerance;
+    const char *strategy;                  /* that gives the same gradient; NULL: full */
+};
 
 static double element(const void *data, long i, int size)
 {
@@ -448,6 +457,8 @@ static int compare_gradients(struct problem *p, struct network *net, const struc
         const void *got = (const char *)net->gradients + p->model->slot[0][i].offset * size;
         status = add_line(p, v->what, p->cell->param[i].name, distance(got, size, p->dparam[i], param_length(p, i)), tolerance);
     }
+    if (!dx)
+        return status;
     if (!status)
         status = add_line(p, v->what, "input", distance(dx, 8, p->dx, p->steps * p->batch * p->inputs), tolerance);
     for (int i = 0; i < p->cell->states && !status; i++) {
@@ -462,7 +473,17 @@ static int compare_gradients(struct problem *p, struct network *net, const struc
     return status;
 }
 
-static int run_variant(struct problem *p, struct network *net, const struct variant *v)
+static int run_forward(struct problem *p, struct network *net, struct window *window, const struct strategy *strategy)
+{
+    struct influence *influence;
+    int status = influence_new(net, strategy, p->seed, &influence, p->error);
+    if (!status)
+        status = influence_window(influence, net, window, p->error);
+    influence_free(influence);
+    return status;
+}
+
+static int run_variant(struct problem *p, struct network *net, const struct variant *v, const struct strategy *strategy)
 {
     double *dx = zeros(p, p->steps * p->batch * p->inputs);
     if (!dx)
@@ -473,8 +494,12 @@ static int run_variant(struct problem *p, struct network *net, const struct vari
         network_set_state(net, net->final_gradient[0][i], 0, i, p->dfinal[i], 8);
     }
     struct window window = {.steps = p->steps, .x = p->x, .output_gradient = p->dy, .element_size = 8, .input_gradient = dx};
-    int status = network_gradient(net, &window, p->error);
-    return status ? status : compare_gradients(p, net, v, dx);
+    int is_forward = strategy_is_forward(strategy), status;
+    if (is_forward)
+        status = run_forward(p, net, &window, strategy);
+    else
+        status = network_gradient(net, &window, p->error);
+    return status ? status : compare_gradients(p, net, v, is_forward ? NULL : dx);
 }
 
 static int check_variant(struct problem *p, const struct variant *v)
@@ -482,7 +507,9 @@ static int check_variant(struct problem *p, const struct variant *v)
     struct network net;
     struct network_config config = {.steps = p->steps, .batch = p->batch, .threads = 1, .precision = v->precision, .gradients = 1,
                                     .input_gradient = 1, .isa = &v->isa, .interpret = v->interpret};
-    int status = network_new(&net, p->model, &config, p->error);
+    int status = strategy_parse(v->strategy, &config.strategy, p->error);
+    if (!status)
+        status = network_new(&net, p->model, &config, p->error);
     if (status)
         return status;
     /* a cell that is not compiled for this instruction set has no kernels to hold against anything */
@@ -490,20 +517,34 @@ static int check_variant(struct problem *p, const struct variant *v)
     if (has_code)
         status = network_allocate(&net, p->error);
     if (!status && has_code)
-        status = run_variant(p, &net, v);
+        status = run_variant(p, &net, v, &config.strategy);
     network_free(&net);
+    return status;
+}
+
+/* Other ways through time to the same gradient. */
+static int check_strategies(struct problem *p)
+{
+    static const struct variant variants[] = {
+        {"truncated beyond the start", PRECISION_F64, ISA_GENERIC, 0, DOUBLE_TOLERANCE, "truncated:1,1000"},
+        {"random links, none cut", PRECISION_F64, ISA_GENERIC, 0, DOUBLE_TOLERANCE, "random:1"},
+        {"forward mode", PRECISION_F64, ISA_GENERIC, 0, DOUBLE_TOLERANCE, "rtrl"},
+    };
+    int status = BPTT_OK;
+    for (size_t i = 0; i < sizeof variants / sizeof *variants && !status; i++)
+        status = check_variant(p, &variants[i]);
     return status;
 }
 
 static int check_variants(struct problem *p)
 {
     static const struct variant variants[] = {
-        {"double precision", PRECISION_F64, ISA_GENERIC, 0, DOUBLE_TOLERANCE},
-        {"interpreter, double", PRECISION_F64, ISA_GENERIC, 1, DOUBLE_TOLERANCE},
-        {"interpreter", PRECISION_F32, ISA_GENERIC, 1, SINGLE_TOLERANCE},
-        {"kernels generic", PRECISION_F32, ISA_GENERIC, 0, SINGLE_TOLERANCE},
-        {"kernels avx2", PRECISION_F32, ISA_AVX2, 0, SINGLE_TOLERANCE},
-        {"kernels avx512", PRECISION_F32, ISA_AVX512, 0, SINGLE_TOLERANCE},
+        {"double precision", PRECISION_F64, ISA_GENERIC, 0, DOUBLE_TOLERANCE, NULL},
+        {"interpreter, double", PRECISION_F64, ISA_GENERIC, 1, DOUBLE_TOLERANCE, NULL},
+        {"interpreter", PRECISION_F32, ISA_GENERIC, 1, SINGLE_TOLERANCE, NULL},
+        {"kernels generic", PRECISION_F32, ISA_GENERIC, 0, SINGLE_TOLERANCE, NULL},
+        {"kernels avx2", PRECISION_F32, ISA_AVX2, 0, SINGLE_TOLERANCE, NULL},
+        {"kernels avx512", PRECISION_F32, ISA_AVX512, 0, SINGLE_TOLERANCE, NULL},
     };
     int status = BPTT_OK;
     for (size_t i = 0; i < sizeof variants / sizeof *variants && !status; i++)
@@ -522,6 +563,7 @@ static int check_sizes(struct problem *p, long inputs, long hidden, long steps, 
     if (!status && differences) status = check_differences(p);
     if (!status && differences) status = check_tangent(p);
     if (!status) status = check_variants(p);
+    if (!status && differences) status = check_strategies(p);
     free_problem(p);
     return status;
 }
