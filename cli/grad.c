@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "commands.h"
+#include "interrupt.h"
 #include "json.h"
 #include "options.h"
 #include "say.h"
@@ -129,6 +130,12 @@ static int check_files(const struct command *command, const struct grad_values *
     return STATUS_DONE;
 }
 
+static int asked_to_stop(void *user)
+{
+    (void)user;
+    return interrupt_asked();
+}
+
 static int grad_model(const struct command *command, int argc, char **argv)
 {
     struct grad_values values = {.options = bptt_run_defaults(), .files = bptt_gradient_files_defaults()};
@@ -140,6 +147,8 @@ static int grad_model(const struct command *command, int argc, char **argv)
         return status;
     struct grad grad = {0};
     bptt_error error = {0};
+    values.options.stop = asked_to_stop;
+    interrupt_catch();
     status = compute(&grad, parsed.arguments[0], &values, &error);
     if (status == BPTT_OK && values.json)
         emit_grad(&grad, &values);

@@ -213,6 +213,9 @@ typedef struct bptt_run_options {
                                               bits under every budget; a smaller one costs more forward steps */
     const char *spill;                     /* directory for kept states that memory has no room for; NULL: none */
     uint64_t seed;                         /* of random links and signs */
+    int (*stop)(void *user);               /* asked now and then by bptt_gradient_stream: anything but 0 ends it with
+                                              BPTT_INTERRUPTED, and no file is left behind; NULL: never */
+    void *user;
 } bptt_run_options;
 bptt_run_options bptt_run_defaults(void);
 

@@ -29,6 +29,9 @@ struct files {
 static int read_rows(void *user, enum feed_part part, long first, long steps, void *rows, bptt_error *error)
 {
     struct files *f = user;
+    const bptt_run_options *options = f->request.r.options;
+    if (options->stop && options->stop(options->user))
+        return fail(error, BPTT_INTERRUPTED, "interrupted at step %ld; nothing was written", first);
     int type = f->array[part]->type == BPTT_I32 ? BPTT_I32 : f->request.r.type;
     return npy_stream_rows(f->stream[part], first, steps, type, rows, error);
 }

@@ -40,6 +40,22 @@ for bytes in 0 -1M 12Q 1.5M 99999999999G ''; do
     fails 2 "--memory" "--memory '$bytes'" "$BPTT" grad m.safetensors --input x.npy --target y.npy --memory "$bytes"
 done
 
+# ---- interrupted ----
+mkdir long
+"$BPTT" init --cell lstm --inputs 8 --hidden 256 --outputs 1 --loss mse --out long/m.safetensors > /dev/null
+"$TOP/tools/npy" f4 400000,1,8 long/x.npy random 1
+"$TOP/tools/npy" f4 400000,1,1 long/y.npy random 2
+"$BPTT" grad long/m.safetensors --input long/x.npy --target long/y.npy --out long/g.safetensors --memory 200M > out 2> err &
+sleep 1
+kill -INT $!
+status=0
+wait $! || status=$?
+command_line="grad, interrupted"
+is_status 1 "an interrupted gradient ends"
+err_has "interrupted at step" "and says where"
+check "and leaves nothing behind" sh -c '[ "$(ls -A long | sort | tr "\n" " ")" = "m.safetensors x.npy y.npy " ]'
+rm -r long
+
 # ---- strategies that are not ----
 for strategy in random:0 random:1.1 random:nan random: truncated:5,2 truncated:0,4 truncated:5 segments:0 segments:-1 segments:x \
     segments:1501 truncated:1501,1502 adaptive:0 adaptive:1 adaptive:nan snap:0 rflo:1 rflo: full:1 nothing '' 'full '; do
