@@ -2,7 +2,7 @@
 /* bench_truncation.c - the Copy tables of adaptive truncation (Aicher, Foti and Fox 2019, arXiv 1905.07473): an LSTM of 2 x 50 units,
  * fixed truncations K and adaptive ones with a relative bias below delta, test perplexity beside the published one.
  *
- *     build/bench/bench_truncation [fixed|variable] [EPOCHS] [spliced]
+ *     build/bench/bench_truncation [fixed|variable] [EPOCHS] [clean|spliced] [the rows whose names begin so]
  *
  * As published: 64 lanes, K = truncated:K,2K-1, plain SGD at rate sqrt(K), weight decay 1e-5, the gradient's norm clipped at 1/K, matrices
  * uniform within sqrt(3 / larger side), the state carried; test at the best validation. Different: windows of 120 steps (the first K steps
@@ -132,7 +132,7 @@ static double epoch(bptt_trainer *trainer, const struct row *row, const struct c
     double loss, norm, sum = 0;
     bptt_trainer_reset_state(trainer);
     for (long at = 0; at < text->steps; at += WINDOW) {
-        long chosen = trainer->net.schedule.strategy.k1, k = row->k ? row->k : chosen > 0 ? chosen : 15;
+        long chosen = trainer->net.schedule.strategy.k1, k = row->k ? row->k : chosen > 0 ? chosen : WINDOW;
         set_rate(trainer, k);
         if (bptt_trainer_step(trainer, text->x + at * LANES, text->y + at * LANES, &loss, &norm, &error))
             give_up(&error);
@@ -168,7 +168,8 @@ int main(int argc, char **argv)
     printf("Copy, blocks of %s, %s data, %d epochs of %d steps\n", table ? "5 to 10" : "10", spliced ? "spliced" : "clean", epochs, TRAIN);
     printf("%-16s %8s %10s %10s %9s\n", "strategy", "last K", "test", "published", "seconds");
     for (int i = 0; i < MOST_ROWS; i++)
-        compete(&rows[i], table, &data, epochs);
+        if (argc <= 4 || !strncmp(rows[i].strategy, argv[4], strlen(argv[4])))
+            compete(&rows[i], table, &data, epochs);
     struct copies *all[] = {&data.train, &data.valid, &data.test};
     for (int i = 0; i < 3; i++) {
         free(all[i]->x);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEASURE_EVERY = 100 };              /* windows: a measurement costs about one more of them */
+enum { MEASURE_EVERY = 100 };              /* windows: a measurement costs about one more of them. The first hundred are
+                                              whole: a model that has learnt nothing shows no long influence */
 static const double TAIL = 0.8;            /* share of the lags after which the fitted decay stands for the measured norms */
 static const double GONE = -50;            /* log of a norm beside the largest one: rounding, or nothing */
 
@@ -276,7 +277,7 @@ static void choose(struct horizon *h, struct network *net)
 
 int horizon_adapt(struct horizon *h, struct network *net, const struct window *window, bptt_error *error)
 {
-    if (window->steps < h->profile.lags || window->index % MEASURE_EVERY)   /* its number: the same again when resumed */
+    if (window->steps < h->profile.lags || (window->index + 1) % MEASURE_EVERY)   /* by number: the same when resumed */
         return BPTT_OK;
     h->profile.windows = 0;                /* the model has moved on: nothing of the last measurement stays */
     int status = horizon_measure(net, window, &h->profile, h->scratch, error);
