@@ -1,16 +1,17 @@
 // link: bench/tasks.c
-/* bench_memory.c - what each strategy can and cannot learn where the answer lies far from the question: the adding problem and copy
- * memory (tasks.h), cells of as many weights as published (Bai, Kolter and Koltun 2018: 70,000 and 16,000).
+/* bench_memory.c - what each strategy can and cannot learn where the answer lies far from the question: the adding problem and
+ * copy memory (tasks.h), cells of as many weights as published (Bai, Kolter and Koltun 2018: 70,000 and 16,000).
  *
- *     build/bench/bench_memory [--task adding|copy] [--length T] [--cell gru|lstm|rnn] [--strategy S] [--minutes M] [--rate R]
- *                              [--memory-bias D] [--threads N] [--seed N] [--target LOSS]
+ *     build/bench/bench_memory [--task adding|copy] [--length T] [--cell gru|lstm|rnn] [--strategy S] [--minutes M]
+ *                              [--rate R] [--memory-bias D] [--threads N] [--seed N] [--target LOSS]
  *
- * Without --strategy, all of the table, at most M minutes each (2). T is 600 for adding; for copy it counts the blanks, 1000. A row
- * ends once the loss on fresh sequences is at most --target (adding 1e-3, copy a hundredth of no memory's). Adding: only the last
- * step's loss counts, so a piece that ends before has nothing to learn from.
+ * Without --strategy, all of the table, at most M minutes each (2). T is 600 for adding; for copy it counts the blanks, 1000.
+ * A row ends once the loss on fresh sequences is at most --target (adding 1e-3, copy a hundredth of no memory's). Adding:
+ * only the last step's loss counts, so a piece that ends before has nothing to learn from.
  *
- * Batch 32, Adam, clipping at 1, recurrent matrices orthogonal. Gates that keep the state start open for times log-uniform in 1..D
- * steps (after Tallec and Ollivier 2018, arXiv 1804.11188, whose times are uniform in 1..T): b = log(time). D = 0: as the library. */
+ * Batch 32, Adam, clipping at 1, recurrent matrices orthogonal. Gates that keep the state start open for times log-uniform in
+ * 1..D steps (after Tallec and Ollivier 2018, arXiv 1804.11188, whose times are uniform in 1..T): b = log(time). D = 0: as
+ * the library has them. */
 #include <bptt.h>
 #include <math.h>
 #include <stdio.h>
@@ -210,8 +211,8 @@ static const char *verdict(const struct contest *c, const struct result *r)
     return r->loss <= 0.9 * c->trivial ? "learning" : !(r->loss <= 1.5 * c->trivial) ? "worse than none" : "not learnt";
 }
 
-/* An update follows every piece with some strategies, counted as the schedule has them (adaptive: as it starts); none within a window:
- * one after it. */
+/* An update follows every piece with some strategies, counted as the schedule has them (adaptive: as it starts); where none
+ * is within a window, one follows it. */
 static long updates(struct contest *c, long windows)
 {
     bptt_trainer_config config = bptt_trainer_defaults();
@@ -228,8 +229,8 @@ static void compete(const struct options *options)
     struct contest c;
     contest_open(&c, options);
     struct result r = train(&c);
-    printf("%-5s %-20s %8ld %8ld %8.0f %10.2e %9.4f  %s\n", options->cell, options->strategy, r.windows, updates(&c, r.windows), r.seconds,
-           r.loss, c.trivial, verdict(&c, &r));
+    printf("%-5s %-20s %8ld %8ld %8.0f %10.2e %9.4f  %s\n", options->cell, options->strategy, r.windows,
+           updates(&c, r.windows), r.seconds, r.loss, c.trivial, verdict(&c, &r));
     contest_close(&c);
 }
 
@@ -238,9 +239,10 @@ static void compete(const struct options *options)
 static void take_option(struct options *o, const char *name, const char *value)
 {
     const struct { const char *name; const char **text; double *number; long *whole; } known[] = {
-        {"--task", &o->task, NULL, NULL},           {"--cell", &o->cell, NULL, NULL},    {"--strategy", &o->strategy, NULL, NULL},
-        {"--minutes", NULL, &o->minutes, NULL},     {"--rate", NULL, &o->rate, NULL},    {"--memory-bias", NULL, &o->memory_bias, NULL},
-        {"--target", NULL, &o->target, NULL},       {"--length", NULL, NULL, &o->length},
+        {"--task", &o->task, NULL, NULL},         {"--cell", &o->cell, NULL, NULL},
+        {"--strategy", &o->strategy, NULL, NULL}, {"--minutes", NULL, &o->minutes, NULL},
+        {"--rate", NULL, &o->rate, NULL},         {"--memory-bias", NULL, &o->memory_bias, NULL},
+        {"--target", NULL, &o->target, NULL},     {"--length", NULL, NULL, &o->length},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i].name))
@@ -264,7 +266,7 @@ static void fill(struct options *o)
     int is_copy = !strcmp(o->task, "copy");
     o->cell = o->cell ? o->cell : "gru";
     o->length = o->length ? o->length : is_copy ? 1000 : 600;
-    o->rate = o->rate > 0 ? o->rate : !strcmp(o->cell, "rnn") ? 1e-3 : 4e-3;
+    o->rate = o->rate > 0 ? o->rate : !strcmp(o->cell, "rnn") ? 1e-3 : 1e-2;
     o->memory_bias = o->memory_bias >= 0 ? o->memory_bias : (double)o->length;
     if (o->length < 2 || (!is_copy && strcmp(o->task, "adding")))
         give_up("--task is adding or copy, --length at least 2");
