@@ -10,8 +10,8 @@
  * only the last step's loss counts, so a piece that ends before has nothing to learn from.
  *
  * Batch 32, Adam, clipping at 1, recurrent matrices orthogonal. Gates that keep the state start open for times log-uniform in
- * 1..D steps (after Tallec and Ollivier 2018, arXiv 1804.11188, whose times are uniform in 1..T): b = log(time). D = 0: as
- * the library has them. */
+ * 1..D steps (after Tallec and Ollivier 2018, arXiv 1804.11188, whose times are uniform in 1..T): b = log(time). D = 0:
+ * as the library has them; 100 unless told. */
 #include <bptt.h>
 #include <math.h>
 #include <stdio.h>
@@ -267,7 +267,7 @@ static void fill(struct options *o)
     o->cell = o->cell ? o->cell : "gru";
     o->length = o->length ? o->length : is_copy ? 1000 : 600;
     o->rate = o->rate > 0 ? o->rate : !strcmp(o->cell, "rnn") ? 1e-3 : 1e-2;
-    o->memory_bias = o->memory_bias >= 0 ? o->memory_bias : (double)o->length;
+    o->memory_bias = o->memory_bias >= 0 ? o->memory_bias : 100;
     if (o->length < 2 || (!is_copy && strcmp(o->task, "adding")))
         give_up("--task is adding or copy, --length at least 2");
 }
