@@ -9,8 +9,9 @@
  * sqrt(3 / larger side), biases 0, the same start for every row; the state carried, and zero where the text begins anew.
  * Adaptive rows start at K = 15 and choose anew by lags 0..99 (published: every 5000 steps, here after each epoch, which has
  * 4000 less what no window fills). Here they choose for the first time after ten epochs: a model that has learnt nothing yet
- * shows no long influence, gets K = 2 from the same rule, and with that never learns. The test perplexity is that of the epoch of the best validation. Published training data
- * have answers that were never shown (tasks.h): --spliced trains and validates on such; tested is on both kinds.
+ * shows no long influence, gets K = 2 from the same rule, and with that never learns. The test perplexity is that of the
+ * epoch of the best validation. Published training data have answers that were never shown (tasks.h): --spliced trains and
+ * validates on such; tested is on both kinds.
  *
  * The one thing asked of the library's inside is the measurement that `adaptive` makes; when to make it is published, not its
  * own. */
@@ -315,7 +316,9 @@ static struct options read_options(int argc, char **argv)
             o.spliced = 1;
             continue;
         }
-        take_option(&o, argv[i], i + 1 < argc ? argv[i + 1] : "");
+        if (i + 1 == argc)
+            give_up("every option but --spliced has a value");
+        take_option(&o, argv[i], argv[i + 1]);
         i++;
     }
     if (o.epochs < 1 || o.seeds < 1)
