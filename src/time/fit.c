@@ -69,22 +69,46 @@ static int fill(const struct fit *fit, long rows, struct layout *layout)
     return layout->slots + layout->spilled > fit->carry;
 }
 
-/* The longest tape first. No tape of l units advances over less than units - l, so once that is more than the best, it is
- * the best; it comes soon, as few states are needed where they are few steps on tape apart. */
-static int choose(const struct fit *fit, struct layout *best)
+/* Over many units one percent more steps is given for fewer bytes: a tape that stays in cache is faster than a model of steps
+ * knows. Over few it would be more than a step. */
+static double slack(const struct fit *fit)
 {
-    long block = fit->axis->block, leaf = (fit->chunk - 1) / block;
+    return fit->units > 4096 ? 0.01 * (double)fit->units : 0;
+}
+
+static double cost_of(const struct fit *fit, const struct layout *layout)
+{
+    return binomial_cost(fit->units, layout->rows / fit->axis->block, layout->slots + layout->spilled - fit->carry);
+}
+
+/* The fewest steps advanced over, and with the same number the fewest bytes. The longest tape first: no tape of l units
+ * advances over less than units - l, so once that is more than the best, it is the best; it comes soon, as few states are
+ * needed where they are few steps on tape apart. Negative: nothing fits. */
+static double fewest_steps(const struct fit *fit, long longest, struct layout *best)
+{
     double least = -1;
-    leaf = (long)room_for(fit->budget, size_mul(fit->axis->record_bytes, (size_t)block), leaf);
-    for (; leaf >= 1 && (least < 0 || (double)(fit->units - leaf) <= least); leaf--) {
+    for (long leaf = longest; leaf >= 1 && (least < 0 || (double)(fit->units - leaf) <= least); leaf--) {
         struct layout layout;
-        if (!fill(fit, leaf * block, &layout))
+        if (!fill(fit, leaf * fit->axis->block, &layout))
             continue;
-        double cost = binomial_cost(fit->units, leaf, layout.slots + layout.spilled - fit->carry);
+        double cost = cost_of(fit, &layout);
         if (least < 0 || cost < least || (!(cost > least) && layout.bytes < best->bytes)) {
             least = cost;
             *best = layout;
         }
+    }
+    return least;
+}
+
+static int choose(const struct fit *fit, struct layout *best)
+{
+    long block = fit->axis->block;
+    long longest = (long)room_for(fit->budget, size_mul(fit->axis->record_bytes, (size_t)block), (fit->chunk - 1) / block);
+    double least = fewest_steps(fit, longest, best), limit = least + slack(fit);
+    for (long leaf = longest; least >= 0 && limit > least && leaf >= 1 && (double)(fit->units - leaf) <= limit; leaf--) {
+        struct layout layout;
+        if (fill(fit, leaf * block, &layout) && layout.bytes < best->bytes && cost_of(fit, &layout) <= limit)
+            *best = layout;
     }
     return least >= 0;
 }
