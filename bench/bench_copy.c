@@ -8,8 +8,8 @@
  * truncated:K,2K-1, plain SGD at rate sqrt(K), weight decay 1e-5, the gradient's norm clipped at 1/K, matrices uniform within
  * sqrt(3 / larger side), biases 0, the same start for every row; the state carried, and zero where the text begins anew.
  * Adaptive rows start at K = 15 and choose anew by lags 0..99 (published: every 5000 steps, here after each epoch, which has
- * 4000 less what no window fills). Here they choose for the first time after ten epochs: a model that has learnt nothing yet
- * shows no long influence, gets K = 2 from the same rule, and with that never learns. The test perplexity is that of the
+ * 4000 less what no window fills). Here they choose for the first time after FIRST_EPOCHS: before much is learnt little
+ * influence is long, and K is small for some epochs (it grows again as the model learns). The test perplexity is that of the
  * epoch of the best validation. Published training data have answers that were never shown (tasks.h): --spliced trains and
  * validates on such; tested is on both kinds.
  *
