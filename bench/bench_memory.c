@@ -223,17 +223,12 @@ static const char *verdict(const struct contest *c, const struct result *r)
  * (adaptive: as it starts), or the window. */
 static long updates(struct contest *c, long windows)
 {
-    static const char *const forward[] = {"rtrl", "snap", "rflo", "uoro"};
     bptt_trainer_config config = bptt_trainer_defaults();
     bptt_plan plan;
-    for (size_t i = 0; i < sizeof forward / sizeof *forward; i++)
-        if (!strncmp(c->options.strategy, forward[i], strlen(forward[i])))
-            return windows * c->steps;
     config.batch = BATCH;
     config.length = c->steps;
     config.gradient = c->options.strategy;
-    int within = !bptt_trainer_plan(c->model, &config, &plan, NULL) && plan.updates > 0;
-    return within ? windows * (long)plan.updates : windows;
+    return bptt_trainer_plan(c->model, &config, &plan, NULL) ? windows : windows * (long)plan.updates;
 }
 
 static void compete(const struct options *options)

@@ -262,7 +262,7 @@ static void forecast(struct bptt_trainer *t, bptt_plan *plan)
     plan->advanced = cost.advanced;
     plan->recorded_steps = cost.recorded;
     plan->reversed = cost.reversed;
-    plan->updates = cost.updates;
+    plan->updates = strategy_is_forward(&t->strategy) ? plan->steps : cost.updates ? cost.updates : 1;
     plan->slow_down = cost.slow_down;
 }
 

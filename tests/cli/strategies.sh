@@ -102,6 +102,10 @@ is_status 0 "plan under a budget"
 out_has '"forward_steps": ' "counts forward steps"
 run "$BPTT" plan --hidden 32 --batch 1 --length 40 --gradient truncated:10,20 --list
 out_has "reverse 20..0" "its list of actions"
+for planned in full/1 segments:10/4 rtrl/40; do
+    run "$BPTT" plan --hidden 8 --batch 1 --length 40 --dropout 0 --gradient "${planned%/*}" --json
+    check "updates of ${planned%/*} in a window" grep -Eq "\"updates\": *${planned#*/}\\b" out
+done
 run "$BPTT" plan --hidden 32 --batch 1 --length 200000 --memory 120M --svg plan.svg --quiet
 check "its picture" grep -q "</svg>" plan.svg
 fails 1 "/nowhere" "a picture that cannot be written" "$BPTT" plan --svg /nowhere/plan.svg --quiet
