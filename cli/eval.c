@@ -5,12 +5,13 @@
 
 #include "commands.h"
 #include "json.h"
+#include "kernels.h"
 #include "options.h"
 #include "say.h"
 
 struct eval_values {
     int64_t batch;
-    int threads, json, quiet;
+    int threads, json, quiet, verbose;
 };
 #define AT(field) offsetof(struct eval_values, field)
 
@@ -21,6 +22,7 @@ static const struct option options[] = {
     {"Options", "threads", OPTION_INT, AT(threads), "N", .help = "workers", .high = 1024, .zero = "one per processor"},
     {"Options", "json", OPTION_FLAG, AT(json), .help = "the result as one JSON object"},
     {"Options", "quiet", OPTION_FLAG, AT(quiet), .help = "the loss alone, as a number"},
+    {"Options", "verbose", OPTION_FLAG, AT(verbose), .help = "what each layer runs on, on standard error"},
     {0},
 };
 
@@ -45,6 +47,8 @@ static int eval(const struct command *command, int argc, char **argv)
     bptt_model *model = NULL;
     bptt_eval_result result = {0};
     int status = bptt_model_load(parsed.arguments[0], &model, &error);
+    if (status == BPTT_OK && values.verbose)
+        say_kernels(stderr, model, BPTT_F32);
     if (status == BPTT_OK)
         status = bptt_eval(model, (const char *const *)parsed.arguments + 1, (size_t)parsed.count - 1, values.batch,
                            values.threads, &result, &error);

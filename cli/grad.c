@@ -7,13 +7,14 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "json.h"
+#include "kernels.h"
 #include "options.h"
 #include "say.h"
 
 struct grad_values {
     bptt_run_options options;
     bptt_gradient_files files;
-    int json, quiet;
+    int json, quiet, verbose;
 };
 #define AT(field) offsetof(struct grad_values, field)
 
@@ -45,6 +46,7 @@ static const struct option options[] = {
      .help = "workers; the result has the same bits for any number", .high = 1024, .zero = "one per processor"},
     {"Reports", "json", OPTION_FLAG, AT(json), .help = "the loss and the norm of each gradient as one JSON object"},
     {"Reports", "quiet", OPTION_FLAG, AT(quiet), .help = "errors alone"},
+    {"Reports", "verbose", OPTION_FLAG, AT(verbose), .help = "what each layer runs on, on standard error"},
     {0},
 };
 
@@ -58,6 +60,8 @@ struct grad {
 static int compute(struct grad *grad, const char *model, const struct grad_values *values, bptt_error *error)
 {
     int status = bptt_model_load(model, &grad->model, error);
+    if (status == BPTT_OK && values->verbose)
+        say_kernels(stderr, grad->model, values->options.precision);
     if (status == BPTT_OK)
         status = bptt_gradient_stream(grad->model, &values->files, &grad->loss, &grad->gradients, &values->options, error);
     return status;

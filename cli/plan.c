@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "json.h"
+#include "kernels.h"
 #include "options.h"
 #include "say.h"
 
@@ -98,7 +99,7 @@ static void step_rows(const bptt_plan *plan, struct row rows[STEPS])
         rows[i] = all[i];
 }
 
-static void show_json(const bptt_plan *plan)
+static void show_json(const bptt_plan *plan, const bptt_model *model)
 {
     struct emit emit = {.out = stdout};
     struct row bytes[BYTES], steps[STEPS];
@@ -112,6 +113,7 @@ static void show_json(const bptt_plan *plan)
         emit_whole(&emit, steps[i].name, steps[i].value);
     emit_number(&emit, "slow_down", plan->slow_down);
     emit_close(&emit, '}');
+    emit_kernels(&emit, model, BPTT_F32);
     emit_close(&emit, '}');
 }
 
@@ -173,11 +175,13 @@ static int show(const bptt_model *model, const bptt_plan *plan, const bptt_model
     if (status != BPTT_OK)
         return status;
     if (values->json)
-        show_json(plan);
+        show_json(plan, model);
     else if (values->quiet)
         printf("%lld\n", (long long)plan->total);
     else
         show_text(plan, info, values);
+    if (!values->json && !values->quiet)
+        say_kernels(stdout, model, BPTT_F32);
     return values->json || values->quiet ? status : show_schedule(model, values, error);
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels.h"
 #include "say.h"
 
 enum { RIGHT_MAX = 512, BAR_LEAST = 12, BAR_MOST = 40 };
@@ -145,6 +146,10 @@ void progress_show(struct progress *progress, const bptt_event *event)
     erase(progress);
     switch (event->kind) {
     case BPTT_EVENT_START:
+        fprintf(progress->out, "%s\n", event->text ? event->text : "");
+        if (progress->verbose && event->model)
+            say_kernels(progress->out, event->model, BPTT_F32);
+        break;
     case BPTT_EVENT_NOTE: fprintf(progress->out, "%s\n", event->text ? event->text : ""); break;
     case BPTT_EVENT_VALID: show_valid(progress, event); break;
     case BPTT_EVENT_SAMPLE: show_sample(progress, event); break;

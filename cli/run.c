@@ -5,13 +5,14 @@
 
 #include "commands.h"
 #include "json.h"
+#include "kernels.h"
 #include "options.h"
 #include "say.h"
 
 struct run_values {
     bptt_run_options options;
     const char *input, *out, *initial_state, *final_state;
-    int json, quiet;
+    int json, quiet, verbose;
 };
 #define AT(field) offsetof(struct run_values, field)
 
@@ -31,6 +32,7 @@ static const struct option options[] = {
      .help = "workers; the result has the same bits for any number", .high = 1024, .zero = "one per processor"},
     {"Reports", "json", OPTION_FLAG, AT(json), .help = "what was computed as one JSON object"},
     {"Reports", "quiet", OPTION_FLAG, AT(quiet), .help = "errors alone"},
+    {"Reports", "verbose", OPTION_FLAG, AT(verbose), .help = "what each layer runs on, on standard error"},
     {0},
 };
 
@@ -44,6 +46,8 @@ struct run {
 static int read_inputs(struct run *run, const char *model, const struct run_values *values, bptt_error *error)
 {
     int status = bptt_model_load(model, &run->model, error);
+    if (status == BPTT_OK && values->verbose)
+        say_kernels(stderr, run->model, values->options.precision);
     if (status == BPTT_OK)
         status = bptt_npy_read(values->input, &run->input, error);
     if (status == BPTT_OK && values->initial_state)

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "json.h"
+#include "kernels.h"
 #include "options.h"
 #include "progress.h"
 #include "say.h"
@@ -128,7 +129,7 @@ static const struct option options[] = {
     {"Reports", "sample-length", OPTION_COUNT, AT(config.sample_length), "N", .help = "symbols of a sample", .low = 1},
     {"Reports", "json", OPTION_FLAG, AT(json), .help = "one JSON object a line for each event, the result last"},
     {"Reports", "quiet", OPTION_FLAG, AT(quiet), .help = "errors alone (with --json: and the result)"},
-    {"Reports", "verbose", OPTION_FLAG, AT(verbose), .help = "also rates, norms and saved files"},
+    {"Reports", "verbose", OPTION_FLAG, AT(verbose), .help = "also rates, norms, saved files, and what each layer runs on"},
 
     {"Circumstances", "seed", OPTION_SEED, AT(config.seed), "N", .help = "of all random numbers"},
     {"Circumstances", "threads", OPTION_INT, AT(config.trainer.threads), "N",
@@ -186,6 +187,8 @@ static void emit_event(struct emit *emit, const bptt_event *event)
         emit_flag(emit, "best", event->best);
     if (event->text)
         emit_text(emit, "text", event->text);
+    if (event->model)
+        emit_kernels(emit, event->model, BPTT_F32);
     emit_close(emit, '}');
 }
 

@@ -181,6 +181,16 @@ typedef struct bptt_model_info {
 } bptt_model_info;
 int bptt_model_describe(const bptt_model *model, bptt_model_info *info, bptt_error *error);
 
+/* What a layer runs on here, and why on nothing faster: whole sentences for people. */
+typedef struct bptt_kernel {
+    char cell[48];                         /* its equations: "built in, avx2", "compiled, avx2" or "interpreter" */
+    char products[48];                     /* its matrix products: "micro-kernels, avx2" */
+    char reason[480];
+    int faster;                            /* 1: something faster could be had, and the reason says how */
+} bptt_kernel;
+/* layer: from 0; precision: BPTT_F32 or BPTT_F64. */
+int bptt_model_kernel(const bptt_model *model, int64_t layer, int precision, bptt_kernel *kernel, bptt_error *error);
+
 /* The parameters, as in the file: name, shape, and the model's own memory (borrowed; writing to it changes the model). */
 size_t bptt_model_parameter_count(const bptt_model *model);
 int bptt_model_parameter(const bptt_model *model, size_t index, bptt_array *view);
@@ -360,6 +370,7 @@ typedef struct bptt_event {
     double step_loss, norm, rate;          /* STEP: this window's */
     double tokens_per_second, seconds, seconds_left;
     int best;                              /* VALID: 1 if the best so far */
+    const bptt_model *model;               /* START: the model that is trained, borrowed during the call; else NULL */
     const char *text;                      /* START: a description; SAMPLE: the sample; SAVED: the path; NOTE: a line */
 } bptt_event;
 /* Return 0 to go on; anything else to save and stop (BPTT_INTERRUPTED). */

@@ -151,6 +151,23 @@ static bptt_cell *parse_own(void)
     return cell;
 }
 
+static void test_kernel(const bptt_cell *cell, const char *reason)
+{
+    bptt_model_config config = bptt_model_defaults();
+    bptt_model *model;
+    bptt_kernel kernel = {0};
+    bptt_error error = {0};
+    config.cell = cell;
+    config.inputs = config.outputs = config.hidden = 2;
+    config.loss = BPTT_MSE;
+    if (bptt_model_new(&config, &model, &error))
+        return;
+    tap_ok(!bptt_model_kernel(model, 0, BPTT_F32, &kernel, &error) && strstr(kernel.reason, reason), "%s: %s", kernel.cell,
+           kernel.reason);
+    tap_ok(bptt_model_kernel(model, 1, BPTT_F32, &kernel, &error) == BPTT_ERROR_ARGUMENT, "%s", error.text);
+    bptt_model_free(model);
+}
+
 static void test_cache(void)
 {
     char folder[] = "/tmp/bptt-cache-XXXXXX", command[64];
@@ -164,6 +181,7 @@ static void test_cache(void)
     tap_text(info.kernel, "interpreter", "a cell of one's own is interpreted at first");
     setenv("CC", "/nonexistent/cc", 1);
     tap_ok(bptt_cell_compile(cell, &error) == BPTT_ERROR_FILE && strstr(error.text, "/nonexistent/cc"), "%s", error.text);
+    test_kernel(cell, "cannot run the C compiler '/nonexistent/cc'");
     unsetenv("CC");
     chmod(folder, 0777);
     error = (bptt_error){0};
@@ -173,10 +191,12 @@ static void test_cache(void)
     tap_ok(!bptt_cell_compile(cell, &error), "it compiles %s", error.text);
     bptt_cell_describe(cell, 3, 4, &info, NULL);
     tap_ok(!strncmp(info.kernel, "compiled", 8), "and runs compiled: %s", info.kernel);
+    test_kernel(cell, "compiled just now");
     bptt_cell_free(cell);
     cell = parse_own();
     bptt_cell_describe(cell, 3, 4, &info, NULL);
     tap_ok(!strncmp(info.kernel, "compiled", 8), "the next time it is found in the cache");
+    test_kernel(cell, "taken from the cache");
     bptt_check_report report = {0};
     tap_ok(!bptt_cell_check(cell, 1, &report, &error) && report.failed == 0, "%d comparisons with compiled kernels", report.passed);
     bptt_check_clear(&report);

@@ -40,15 +40,26 @@ static int isa_named(const char *name, enum isa *isa, bptt_error *error)
                 name, isa_name[ISA_GENERIC], isa_name[ISA_AVX2], isa_name[ISA_AVX512]);
 }
 
-int isa_choose(enum isa *isa, bptt_error *error)
+enum isa isa_best(void)
 {
-    const char *name = getenv("BPTT_ISA");
-    if (name && *name)
-        return isa_named(name, isa, error);
-    *isa = ISA_GENERIC;
+    enum isa best = ISA_GENERIC;
     for (int i = 0; i < ISA_COUNT; i++)
         if (isa_available((enum isa)i))
-            *isa = (enum isa)i;
+            best = (enum isa)i;
+    return best;
+}
+
+int isa_is_forced(void)
+{
+    const char *name = getenv("BPTT_ISA");
+    return name && *name;
+}
+
+int isa_choose(enum isa *isa, bptt_error *error)
+{
+    if (isa_is_forced())
+        return isa_named(getenv("BPTT_ISA"), isa, error);
+    *isa = isa_best();
     return BPTT_OK;
 }
 

@@ -36,6 +36,8 @@ struct bptt_cell {
     unsigned long long hash;               /* of the generated C: names the code that fits */
     const struct cell_code *compiled;      /* from the cache, or NULL */
     void *library;                         /* its dlopen handle */
+    int compiled_now;                      /* by this process; else it was in the cache */
+    char not_compiled[300];                /* why bptt_cell_compile failed; "" if it did not, or was not asked */
 };
 
 /* ---- stages; each returns a bptt_status ---- */

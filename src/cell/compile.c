@@ -181,20 +181,31 @@ static int build(bptt_cell *cell, enum isa isa, const char *folder, const char *
     return status;
 }
 
-int bptt_cell_compile(bptt_cell *cell, bptt_error *error)
+static int compile(bptt_cell *cell, enum isa isa, bptt_error *error)
 {
-    enum isa isa;
     char folder[PATH_SIZE], path[PATH_SIZE];
-    int status = isa_choose(&isa, error);
-    if (status || cell_code_for(cell, isa_name[isa], 4))
-        return status;
     if (!cache_path(folder) || !make_folder(folder))
         return fail(error, BPTT_ERROR_FILE, "there is no folder to keep compiled cells in: set BPTT_CACHE");
     if (!is_safe(folder))
         return fail_file(error, BPTT_ERROR_FILE, folder, "not used for compiled cells: others may write to it (chmod go-w)");
     library_path(cell, folder, isa_name[isa], path);
-    status = build(cell, isa, folder, path, error);
+    int status = build(cell, isa, folder, path, error);
     if (!status && !load(cell, path, isa_name[isa]))
         status = fail_file(error, BPTT_ERROR_FILE, path, "the compiled cell does not load: %s", dlerror());
+    return status;
+}
+
+int bptt_cell_compile(bptt_cell *cell, bptt_error *error)
+{
+    enum isa isa;
+    bptt_error own = {0};
+    int status = isa_choose(&isa, error);
+    if (status || cell_code_for(cell, isa_name[isa], 4))
+        return status;
+    status = compile(cell, isa, &own);
+    cell->compiled_now = status == BPTT_OK;
+    snprintf(cell->not_compiled, sizeof cell->not_compiled, "%.*s", (int)sizeof cell->not_compiled - 1, own.text);
+    if (status && error && !error->code)
+        *error = own;
     return status;
 }

@@ -71,7 +71,7 @@ static void announce(struct job *job)
              info.cell_name, (long long)c->hidden, (long long)c->layers, (long long)info.parameters, info.kernel,
              (long long)job->tokens, (long long)info.vocabulary, (long long)job->valid_tokens,
              (long long)c->trainer.batch, (long long)c->trainer.length, (double)job->trainer->net.plan.total / 1048576);
-    job_emit(job, (bptt_event){.kind = BPTT_EVENT_START, .text = text});
+    job_emit(job, (bptt_event){.kind = BPTT_EVENT_START, .model = job->model, .text = text});
 }
 
 /* ---- saving ---- */
