@@ -16,6 +16,7 @@ enum {
     ROWS_MOST = 192,
     KEPT = 65536,                            /* elements of A: half of a second-level cache of 512 KiB */
     COLUMNS_MOST = 1024,
+    FAR = 2 << 20,                           /* elements of B: a part of a third-level cache that others use too */
 };
 
 /* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an
@@ -34,14 +35,15 @@ enum { MOST = 4, NARROW = 2, SQUARE = 2 };
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-typedef void tile_fn(long k, const real *a, long lda, const real *b, long panel_step, real *c, long ldc,
+typedef void tile_fn(long k, const real *a, long lda, const real *b, long panel_step, const real *next, real *c, long ldc,
                      int accumulate);
 
 /* c[rows, vecs] (+)= A B over k steps. A[r][i] is a[r * a_row + i * a_step]; vector v of B's row i lies in the panel
- * that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. */
+ * that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. `next`: a panel to be
+ * called into the cache meanwhile, or NULL: what the machine fetches ahead by itself ends with a page. */
 static inline __attribute__((always_inline)) void tile(int rows, int vecs, long k, const real *a, long a_row,
-                                                       long a_step, const real *b, long panel_step, real *c, long ldc,
-                                                       int accumulate)
+                                                       long a_step, const real *b, long panel_step, const real *next,
+                                                       real *c, long ldc, int accumulate)
 {
     vec sum[MOST][8];
     UNROLL
@@ -51,6 +53,8 @@ static inline __attribute__((always_inline)) void tile(int rows, int vecs, long 
             sum[r][v] = v_splat(0);
     for (long i = 0; i < k; i++) {
         vec row[8];
+        if (next)
+            __builtin_prefetch(next + i * PANEL);
         UNROLL
         for (int v = 0; v < vecs; v++)
             row[v] = v_load(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
@@ -72,10 +76,13 @@ static inline __attribute__((always_inline)) void tile(int rows, int vecs, long 
 }
 
 #define TILE(rows, vecs)                                                                                              \
-    static void tile_##rows##_##vecs(long k, const real *a, long lda, const real *b, long panel_step, real *c,        \
-                                     long ldc, int accumulate)                                                        \
+    static void tile_##rows##_##vecs(long k, const real *a, long lda, const real *b, long panel_step,                 \
+                                     const real *next, real *c, long ldc, int accumulate)                             \
     {                                                                                                                 \
-        tile(rows, vecs, k, a, lda, 1, b, panel_step, c, ldc, accumulate);                                            \
+        if (next)                                                                                                     \
+            tile(rows, vecs, k, a, lda, 1, b, panel_step, next, c, ldc, accumulate);                                  \
+        else                                                                                                          \
+            tile(rows, vecs, k, a, lda, 1, b, panel_step, NULL, c, ldc, accumulate);                                  \
     }
 
 /* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left. */
@@ -135,7 +142,7 @@ struct product {
     long panel_step;
     real *c;
     long ldc;
-    int accumulate;
+    int accumulate, far;                     /* far: B outgrows the caches that are near */
 };
 
 /* `strips` strips of `rows` rows each, over all columns. */
@@ -151,8 +158,8 @@ static void strips_times_panels(const struct product *p, long strips, int rows)
         }
         const real *b = p->b + column / PANEL * p->panel_step + column % PANEL;
         for (long s = 0; s < strips; s++)
-            fn(p->k, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->c + s * rows * p->ldc + column, p->ldc,
-               p->accumulate);
+            fn(p->k, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->far && s == 0 ? b + p->panel_step : NULL,
+               p->c + s * rows * p->ldc + column, p->ldc, p->accumulate);
     }
 }
 
@@ -202,7 +209,7 @@ void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *pac
         long columns = up(tiles[rows / strips_of(rows)].vecs * VLEN, PANEL);
         for (long j = 0; j < n; j += columns) {
             struct product p = {least(n - j, columns), k, (const real *)a + i * lda, lda, (const real *)packed + j * k,
-                                k * PANEL, (real *)c + i * ldc + j, ldc, accumulate};
+                                k * PANEL, (real *)c + i * ldc + j, ldc, accumulate, n * k > FAR};
             blocks_times_panels(&p, rows);
         }
     }
@@ -242,7 +249,7 @@ static inline __attribute__((always_inline)) void pack_groups(long k, long n, co
 
 static void tile_square(long k, const real *a, const real *b, real *c, long ldc, int accumulate)
 {
-    tile(MOST, SQUARE, k, a, 1, MOST, b, k * PANEL, c, ldc, accumulate);
+    tile(MOST, SQUARE, k, a, 1, MOST, b, k * PANEL, NULL, c, ldc, accumulate);
 }
 
 static void tile_edge(long k, const real *a, const real *b, real *c, long ldc, long rows, long columns)
