@@ -307,6 +307,22 @@ static const struct shape dropped[] = {
      .loss = BPTT_MSE, .dropout_state = 0.4},
 };
 
+/* Few rows and enough units: the scan is shared out by units (time/units.h), and must give the bits of one worker. */
+static void test_units(void)
+{
+    static const char *const cells[] = {"rnn", "lstm", "gru", "gru_v1", "mgu", "ugrnn", "lstm_peephole", "lstm_projected",
+                                        "lstm_layernorm", "slstm", "antisymmetric", "cfc", "cornn", "fastgrnn", "lem", "linear",
+                                        "rnn_relu", blocks, shared, late};
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+        struct shape shape = {.cell = cells[i], .steps = 3 + (long)(i % 3), .batch = 1 + (long)(i % 2), .inputs = 5, .hidden = 132,
+                              .layers = 1, .outputs = 2, .loss = BPTT_MSE};
+        struct subject s;
+        if (subject_open(&s, &shape))
+            compare_precisions(&s);
+        subject_free(&s);
+    }
+}
+
 static void test(const struct shape *shape, int differences)
 {
     struct subject s;
@@ -327,5 +343,6 @@ int main(void)
         test(&large[i], 0);
     for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
         test(&dropped[i], 1);
+    test_units();
     return tap_done();
 }

@@ -8,7 +8,7 @@
 #include "threads.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,6 +188,34 @@ void pool_run(struct pool *pool, pool_fn *fn, void *context)
     announce(pool, fn, context);
     fn(context, 0, pool->workers);
     wait_until_done(pool);
+}
+
+void barrier_start(struct barrier *barrier, const struct pool *pool, int workers)
+{
+    atomic_init(&barrier->arrived, 0);
+    atomic_init(&barrier->late, 0);
+    atomic_init(&barrier->round, 0);
+    barrier->workers = workers;
+    barrier->spins = pool ? pool->spins : 0;
+}
+
+void barrier_wait(struct barrier *barrier)
+{
+    unsigned round = atomic_load_explicit(&barrier->round, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 == barrier->workers) {
+        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&barrier->round, round + 1, memory_order_release);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&barrier->round, memory_order_acquire) == round; spins++) {
+        if (spins < barrier->spins) {
+            relax();
+            continue;
+        }
+        if (spins == barrier->spins)
+            atomic_fetch_add_explicit(&barrier->late, 1, memory_order_relaxed);
+        sched_yield();                       /* another program has the processor of the worker that is waited for */
+    }
 }
 
 struct task_run { task_fn *fn; void *context; long tasks; atomic_long next; };

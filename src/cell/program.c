@@ -404,14 +404,32 @@ static void place_all(struct planner *p)
 
 /* ---- stages ---- */
 
+static int reads_size(const struct planner *p, const struct node *node)
+{
+    return node_at(p, node->a)->op == OP_SIZE || (node->b >= 0 && node_at(p, node->b)->op == OP_SIZE);
+}
+
+static int common_dim(const struct planner *p, const struct stage *stage)
+{
+    int dim = -1;
+    for (int k = 0; k < stage->count; k++) {
+        const struct node *node = node_at(p, p->program->order[stage->first + k]);
+        if (node->op == OP_SUM || node->dim == DIM_ONE || reads_size(p, node) || (dim >= 0 && node->dim != dim))
+            return -1;
+        dim = node->dim;
+    }
+    return dim;
+}
+
 static void add_stage(struct planner *p, enum phase phase, int level)
 {
     struct program *program = p->program;
     int first = program->stages ? program->stage[program->stages - 1].first + program->stage[program->stages - 1].count : 0;
-    struct stage stage = {phase, level, first, 0};
+    struct stage stage = {.phase = phase, .level = level, .first = first};
     for (int n = 0; n < p->graph->count; n++)
         if (is_pointwise(p, n) && program->phase[n] == (char)phase && program->level[n] == level)
             program->order[first + stage.count++] = n;
+    stage.dim = common_dim(p, &stage);
     if (stage.count)
         program->stage[program->stages++] = stage;
 }

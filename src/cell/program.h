@@ -41,7 +41,9 @@ struct product {
     int node;
 };
 
-struct stage { enum phase phase; int level; int first, count; };  /* nodes order[first .. first + count) */
+/* Nodes order[first .. first + count). `dim`: the one width of its values, where they meet element by element and parts of the
+ * width may run apart; else -1. */
+struct stage { enum phase phase; int level; int first, count; int dim; };
 
 struct program {
     const struct graph *graph;

@@ -47,7 +47,7 @@ static int check_config(const bptt_model_config *c, bptt_error *error)
 /* ---- the order of a layer's parameters in memory ---- */
 
 /* Matrices in the order of the backward program's products, so that those it joins lie one under the other; then the rest. */
-static void memory_order(const bptt_cell *cell, int *order, char *taken)
+static void state_order(const bptt_cell *cell, int *order, char *taken)
 {
     int count = 0;
     for (int i = 0; i < cell->back.products; i++) {
@@ -85,7 +85,7 @@ static int shape_layer(struct bptt_model *model, int layer, long inputs, int *or
     model->size[layer] = size;
     model->slot[layer] = slot;
     memset(taken, 0, (size_t)cell->params + 1);
-    memory_order(cell, order, taken);
+    state_order(cell, order, taken);
     for (int i = 0; i < cell->params; i++) {
         const struct parameter *param = &cell->param[order[i]];
         int is_matrix = param->columns != DIM_NONE;

@@ -1,11 +1,14 @@
 /* layer.c - binds a cell's programs to sizes (layouts, joined products, packing) and runs them over blocks of steps.
  *
  * Rows never mix inside a step, so all of a block's work is split by rows: phases before and after over steps and batch
- * together, the scan by batch rows, each worker walking its rows through all steps of the block without meeting another. */
+ * together, the scan by batch rows, each worker walking its rows through all steps of the block without meeting another; or,
+ * where there are too few, by units (units.h). */
 #include "layer.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "units.h"
 
 enum { CHUNK = 96 };                       /* rows a worker takes at once in before and after: a multiple of every tile */
 
@@ -141,6 +144,20 @@ static void add_job(struct layer *layer, struct bound *bound, struct matmul next
     }
 }
 
+/* Whether the operand's place takes a later value of the same step, or one of the next. */
+static int is_overwritten(const struct program *program, const struct matmul *job)
+{
+    int found = program->place[job->operand].kind == PLACE_STEP;
+    for (int i = 0; i < program->stages; i++) {
+        const struct stage *stage = &program->stage[i];
+        for (int k = 0; k < stage->count && stage->phase == job->phase && stage->level >= job->level; k++) {
+            int n = program->order[stage->first + k];
+            found |= program->stored[n] && program->place_of[n] == job->operand;
+        }
+    }
+    return found;
+}
+
 static int make_jobs(struct layer *layer, struct bound *bound)
 {
     const struct program *program = bound->program;
@@ -156,6 +173,8 @@ static int make_jobs(struct layer *layer, struct bound *bound)
             add_job(layer, bound, plain_job(layer, bound, i, b));
     }
     for (int i = 0; i < bound->jobs; i++) {
+        bound->job[i].deep = is_deep(layer, bound, &bound->job[i]);
+        bound->job[i].overwritten = is_overwritten(program, &bound->job[i]);
         bound->job[i].packed = layer->packed;
         layer->packed += padded(bound->job[i].n) * bound->job[i].k;
     }
@@ -335,7 +354,7 @@ long layer_state_width(const struct layer *layer, int state)
 
 size_t layer_scratch(const struct layer *layer, long block)
 {
-    long most = layer->run.scratch > layer->back.scratch ? layer->run.scratch : layer->back.scratch;
+    long most = (layer->run.scratch > layer->back.scratch ? layer->run.scratch : layer->back.scratch) + (long)units_scratch(layer);
     for (int i = 0; i < layer->outers; i++) {
         const struct outer *outer = &layer->outer[i];
         long bytes = outer->right < 0 ? 0 : layer->kernels->gemm_tn_scratch(outer->m, outer->n, block * layer->batch) *
@@ -595,16 +614,22 @@ static void scale_row(long n, double scale, int element_size, void *row)
 }
 
 /* The gradient on its way to the step before: cut, or weighted (D2L 9.7.8). */
-static void scale_link(const struct layer *layer, const struct block_io *io, long step, long from, long to)
+void layer_scale_link(const struct layer *layer, const struct block_io *io, int state, long step, struct part part)
 {
-    for (int i = 0; i < layer->cell->states && io->link[step] != 1; i++) {
-        long width = layer_state_width(layer, i), n = (to - from) * width;
-        void *rows = shift(layer, layer->dstate[i], (step * layer->batch + from) * width);
+    long width = layer_state_width(layer, state), n = part.unit_to - part.unit_from;
+    for (long row = part.row_from; row < part.row_to && io->link[step] != 1; row++) {
+        void *units = shift(layer, layer->dstate[state], (step * layer->batch + row) * width + part.unit_from);
         if (io->link[step] == 0)
-            memset(rows, 0, (size_t)(n * layer->kernels->element_size));
+            memset(units, 0, (size_t)(n * layer->kernels->element_size));
         else
-            scale_row(n, io->link[step], (int)layer->kernels->element_size, rows);
+            scale_row(n, io->link[step], (int)layer->kernels->element_size, units);
     }
+}
+
+static void scale_links(const struct layer *layer, const struct block_io *io, long step, long from, long to)
+{
+    for (int i = 0; i < layer->cell->states; i++)
+        layer_scale_link(layer, io, i, step, (struct part){from, to, 0, layer_state_width(layer, i)});
 }
 
 static void scan_task(void *context, long task, int worker)
@@ -617,7 +642,7 @@ static void scan_task(void *context, long task, int worker)
         mask_rows(w->layer, w->io, step, from, to);
         run_rows(w, (struct rows){step, from, to}, worker);
         if (back && w->io->link)
-            scale_link(w->layer, w->io, step, from, to);
+            scale_links(w->layer, w->io, step, from, to);
     }
 }
 
@@ -628,7 +653,10 @@ static void run_phases(struct layer *layer, struct bound *bound, const struct bl
     bind_block(layer, bound, io);
     for (int phase = 0; phase < PHASE_COUNT; phase++) {
         work.phase = (enum phase)phase;
-        if (phase == PHASE_SCAN)
+        int sharing = phase == PHASE_SCAN ? units_workers(layer, bound, (int)workers) : 1;
+        if (sharing > 1)
+            units_scan(layer, bound, io, pool, sharing);
+        else if (phase == PHASE_SCAN)
             pool_tasks(pool, (layer->batch + work.group - 1) / work.group, scan_task, &work);
         else if (bound->program->levels[phase])
             pool_tasks(pool, (rows + CHUNK - 1) / CHUNK, block_task, &work);

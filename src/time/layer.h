@@ -30,6 +30,8 @@ struct matmul {
     int on_state;                          /* state whose dropout mask this product sees, or -1 */
     long packed;                           /* offset in the packed block */
     int first_product, product_count, block;   /* what it was joined from */
+    int deep;                              /* joined along k: one result */
+    int overwritten;                       /* in the scan: its operand's place takes another value within a step */
 };
 
 /* left^T right summed over rows, into a parameter's gradient; or left's column sums, with right -1. */
@@ -76,6 +78,7 @@ struct layer {
     void **masked, **dmasked;              /* by state: [block][B][width], with a mask */
     char *scratch;                         /* per worker: scratch_bytes each */
     size_t scratch_bytes;
+    int alone;                             /* scans to come that are not shared out by units */
 };
 
 /* What a block of steps reads and writes outside the layer; row strides in elements. */
@@ -104,6 +107,10 @@ size_t layer_scratch(const struct layer *layer, long block);
 void layer_pack(struct layer *layer, const void *parameters, struct pool *pool);
 /* The block's output rows: a pointer into tape or state, and its row stride. */
 void *layer_output(const struct layer *layer, long first, long *stride);
+
+/* dL/d(state before `step`) on its way: rows [row_from, row_to) and units [unit_from, unit_to) times the step's link. */
+struct part { long row_from, row_to, unit_from, unit_to; };
+void layer_scale_link(const struct layer *layer, const struct block_io *io, int state, long step, struct part part);
 
 void layer_forward(struct layer *layer, const struct block_io *io, struct pool *pool);
 /* Slot `steps` of dstate holds dL/d(state after the block); slot 0 receives that before it. Adds to gradients. */
