@@ -1,10 +1,13 @@
 /* test_vmath.c - the vector functions of kernel/vmath.h against libm in double precision, over all magnitudes. This
  * program has the compiler's plain instruction set; test_vmath_native.c is the same text with all that this machine
- * has. */
+ * has.
+ *
+ *     build/tests/test_vmath_native 1 tanh         every float there is, of one function: a minute */
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../src/kernel/vmath.h"
@@ -34,7 +37,7 @@ static double ref_sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 /* The limits are those of the comment in vmath.h, where they come from the same sweep with every 61st number, and
  * half a unit for those that only round. */
 static const struct row { const char *name; unary *fn; double (*reference)(double); double limit; } rows[] = {
-    {"exp", fn_exp, exp, 1.7},          {"log", fn_log, log, 0.9},    {"tanh", fn_tanh, tanh, 2.6},
+    {"exp", fn_exp, exp, 2.0},          {"log", fn_log, log, 0.9},    {"tanh", fn_tanh, tanh, 2.6},
     {"sigmoid", fn_sigmoid, ref_sigmoid, 2.4}, {"softplus", fn_softplus, ref_softplus, 1.8},
     {"sqrt", fn_sqrt, sqrt, 0.5001},    {"sin", fn_sin, sin, 0.6},    {"cos", fn_cos, cos, 0.6},
     {"abs", fn_abs, fabs, 0},           {"square", fn_square, ref_square, 0.5001},
@@ -48,10 +51,13 @@ static double ulps(float got, double want)
         return (want != want) == (got != got) ? 0 : INFINITY;
     if (fabs(want) >= 0x1.ffffffp127)
         return got == (want > 0 ? INFINITY : -INFINITY) ? 0 : INFINITY;
-    int exponent;
-    frexp(want, &exponent);
-    double unit = ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
-    return fabs(got - want) / unit;
+    uint64_t bits;
+    memcpy(&bits, &want, sizeof bits);
+    int exponent = (int)(bits >> 52 & 2047) - 1023;
+    uint64_t per_unit = (uint64_t)(1023 + 23 - (exponent < -126 ? -126 : exponent)) << 52;
+    double scale;
+    memcpy(&scale, &per_unit, sizeof scale);
+    return fabs(got - want) * scale;
 }
 
 static double worst;
@@ -106,9 +112,11 @@ static void sweep_middle(const struct row *row)
         }
 }
 
-static void test_functions(uint32_t stride)
+static void test_functions(uint32_t stride, const char *only)
 {
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        if (only && strcmp(only, rows[r].name))
+            continue;
         worst = 0;
         sweep(&rows[r], stride);
         sweep_middle(&rows[r]);
@@ -166,9 +174,9 @@ static void test_memory(void)
 
 int main(int argc, char **argv)
 {
-    (void)argv;
     tap_note("vectors of %d floats", (int)VLEN);
-    test_functions(argc > 1 ? 61 : 4001); /* any argument: the long sweep */
+    int stride = argc > 1 ? atoi(argv[1]) : 4001;
+    test_functions(stride > 0 ? (uint32_t)stride : 1, argc > 2 ? argv[2] : NULL);
     test_comparisons();
     test_memory();
     return tap_done();

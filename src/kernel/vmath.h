@@ -5,7 +5,7 @@
  * is a polynomial without branches or tables, the worst error below in units in the last place (ulp), found by
  * tests/test_vmath.c against double precision over all magnitudes; in double precision it is libm, lane by lane.
  *
- *     exp 1.7   log 0.9   sigmoid 2.4   tanh 2.6   softplus 1.8   sin, cos 0.6   sqrt and / rounded once
+ *     exp 2.0   log 0.9   sigmoid 2.4   tanh 2.6   softplus 1.8   sin, cos 0.6   sqrt and / rounded once
  *
  * NaN comes out wherever NaN goes in (but v_less and v_step, which are comparisons, give 0), results too small to be
  * normal are right to the last place too, exp(-inf) is 0 and log(0) is -inf. */
@@ -15,6 +15,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 #ifndef KERNEL_BITS
 #define KERNEL_BITS 32
@@ -119,6 +122,29 @@ static inline vec v_each(vec a, real (*f)(real))
 
 #if KERNEL_BITS == 32
 
+/* Limits that let NaN pass: x86 takes the second operand where one is NaN. */
+static inline vec v_at_most(vec a, real limit)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)v_splat(limit), (__m512)a);
+#elif defined(__AVX__)
+    return (vec)_mm256_min_ps((__m256)v_splat(limit), (__m256)a);
+#else
+    return v_select(a > v_splat(limit), v_splat(limit), a);
+#endif
+}
+
+static inline vec v_at_least(vec a, real limit)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)v_splat(limit), (__m512)a);
+#elif defined(__AVX__)
+    return (vec)_mm256_max_ps((__m256)v_splat(limit), (__m256)a);
+#else
+    return v_select(a < v_splat(limit), v_splat(limit), a);
+#endif
+}
+
 enum { V_SIGN = INT32_MIN };
 
 static inline vec v_abs(vec a) { return v_and(a, (ivec){0} + INT32_MAX); }
@@ -138,18 +164,18 @@ static inline vec v_sqrt(vec a)
  * anyway. */
 static inline vec v_exp(vec x)
 {
-    x = v_select(x > v_splat(89.0f), v_splat(89.0f), x);
-    x = v_select(x < v_splat(-104.0f), v_splat(-104.0f), x);
+    x = v_at_least(v_at_most(x, 89.0f), -104.0f);
     vec t = x * 0.72134752f + 12582912.0f;
     vec m = t - 12582912.0f;
     vec r = x - m * 1.3828125f;
     r = r - m * 3.48186112e-3f;
-    vec q = r * 1.95964516e-4f + 1.41001772e-3f;
-    q = q * r + 8.33616685e-3f;
-    q = q * r + 4.16615531e-2f;
-    q = q * r + 1.66666135e-1f;
-    q = q * r + 5.00000298e-1f;
-    vec p = r * r * q + r + 1.0f;
+    vec p = r * 1.96112515e-4f + 1.41044526e-3f;
+    p = p * r + 8.33610642e-3f;
+    p = p * r + 4.16612692e-2f;
+    p = p * r + 1.66666141e-1f;
+    p = p * r + 5.00000346e-1f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
     vec root = (vec)(((uvec)t << 23) + 0x3F800000);
     return p * root * root;
 }
@@ -173,31 +199,46 @@ static inline vec v_exp_parts(vec y, ivec *bits)
 static inline vec v_exp_minus_abs(vec x)
 {
     vec y = (vec)((ivec)x | V_SIGN);
-    y = v_select(y < v_splat(-104.0f), v_splat(-104.0f), y);
+    y = v_at_least(y, -104.0f);
     ivec bits;
     vec p = v_exp_parts(y, &bits) + 1.0f;
     vec large = (vec)((uvec)p + (uvec)bits + (64 << 23));
     return v_select(x == x, large * 0x1p-64f, x);
 }
 
-/* With e = exp(-|x|): 1 / (1 + e), or e / (1 + e) on the left, where 1 - sigmoid would have lost its digits. */
+/* 1 / (1 + exp(-x)) = 2^-64 / (2^-64 + 2^(n-64) p), which meets neither infinity nor, before the division, a number too
+ * small to be normal. */
 static inline vec v_sigmoid(vec x)
 {
-    vec e = v_exp_minus_abs(x);
-    return v_select(x < v_splat(0), e, v_splat(1)) / (e + 1.0f);
+    x = v_at_most(v_at_least(x, -104.0f), 43.0f);
+    vec t = x * -1.44269504f + 12582912.0f;
+    vec n = t - 12582912.0f;
+    vec r = n * -0.69140625f - x;
+    r = r - n * 1.74093056e-3f;
+    vec p = r * 1.38146194e-3f + 8.36874176e-3f;
+    p = p * r + 4.16683895e-2f;
+    p = p * r + 1.66665204e-1f;
+    p = p * r + 4.99999934e-1f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    vec power = (vec)(((uvec)t << 23) + ((127 - 64) << 23));
+    return 0x1p-64f / (power * p + 0x1p-64f);
 }
 
-/* With d = exp(-2 |x|) - 1, exact near 0: tanh |x| = -d / (2 + d). Beyond 10 it is 1 to the last place. */
+/* With d = 1 - exp(-2 |x|), exact near 0: tanh |x| = d / (2 - d). Beyond 10 it is 1 to the last place. */
 static inline vec v_tanh(vec x)
 {
-    vec y = v_abs(x);
-    y = v_select(y > v_splat(10.0f), v_splat(10.0f), y) * -2.0f;
-    ivec bits;
-    vec e = v_exp_parts(y, &bits);
-    vec power = (vec)((uvec)bits + 0x3F800000);
-    vec d = power * e + (power - 1.0f);
-    vec size = d / (d + 2.0f);
-    return (vec)(((ivec)size & INT32_MAX) | ((ivec)x & V_SIGN));
+    vec y = v_at_most(v_abs(x), 10.0f);
+    vec t = y * -2.88539008f + 12582912.0f;
+    vec r = (12582912.0f - t) * 0.693147181f - (y + y); /* ln 2 may be rounded: where its multiple is large, exp is small */
+    vec q = r * 1.38146058e-3f + 8.36871192e-3f;
+    q = q * r + 4.1668389e-2f;
+    q = q * r + 1.66665211e-1f;
+    q = q * r + 4.9999994e-1f;
+    vec e = r * r * q + r;
+    vec power = (vec)(((uvec)t << 23) + 0x3F800000);
+    vec d = (1.0f - power) - power * e;
+    return (vec)((ivec)(d / (2.0f - d)) | ((ivec)x & V_SIGN));
 }
 
 /* log(1 + f) - f for 1 + f in [sqrt(1/2), sqrt(2)] */
