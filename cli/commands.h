@@ -30,5 +30,6 @@ extern const struct command cell_command;
 extern const struct command plan_command;
 extern const struct command horizon_command;
 extern const struct command compare_command;
+extern const struct command graph_command;
 
 #endif

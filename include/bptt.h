@@ -479,6 +479,55 @@ int bptt_compare(const bptt_model *model, const char *const *files, size_t file_
 int bptt_compare_figure(const bptt_compare_report *report, const char *form, int columns, char **text, bptt_error *error);
 void bptt_compare_clear(bptt_compare_report *report);
 
+/* ---- The computational graph: a cell unrolled over steps, with the output layer and the loss (the figure of D2L 9.7.2) --- */
+
+enum { BPTT_GRAPH_STEPS = 64 };            /* at most */
+
+typedef struct bptt_graph_options {
+    size_t size;
+    int64_t steps;
+    int detail;                            /* 0: the cell is one operator; 1: its operations */
+    const char *gradient;                  /* strategy, see "Strategies": where links are cut; NULL: full */
+    uint64_t seed;                         /* of random links */
+} bptt_graph_options;
+bptt_graph_options bptt_graph_defaults(void);
+
+typedef enum bptt_graph_kind { BPTT_VARIABLE = 1, BPTT_PARAMETER, BPTT_OPERATOR } bptt_graph_kind;
+typedef enum bptt_graph_role {
+    BPTT_ROLE_WEIGHTS = 1,                 /* parameters: of the cell, those with the same uses in one node; */
+    BPTT_ROLE_HEAD_WEIGHTS,                /* of the output layer */
+    BPTT_ROLE_INITIAL,                     /* variables: state before the first step, ... */
+    BPTT_ROLE_INPUT, BPTT_ROLE_STATE, BPTT_ROLE_OUTPUT, BPTT_ROLE_PREDICTION, BPTT_ROLE_TARGET, BPTT_ROLE_STEP_LOSS, BPTT_ROLE_TOTAL,
+    BPTT_ROLE_OPERATION,                   /* operators: of the cell; output layer; loss of a step; mean of all */
+    BPTT_ROLE_HEAD, BPTT_ROLE_LOSS, BPTT_ROLE_MEAN
+} bptt_graph_role;
+
+typedef struct bptt_graph_node {
+    int kind, role;
+    int64_t step;                          /* from 1; 0: parameters, initial states, L and its operator */
+    const char *name;                      /* "h", "W_i, U_i, b_i", "tanh"; borrowed from the graph, as is what follows */
+    const char *about;                     /* operators: the value that the cell's text names so, or ""; parameters: all names */
+} bptt_graph_node;
+typedef struct bptt_graph_edge { size_t from, to; } bptt_graph_edge;       /* nodes */
+/* The link from step t to step t + 1, t from 1: the gradient that crosses it is multiplied by `weight`, 0: cut. */
+typedef struct bptt_graph_piece { int64_t from, losses, to; } bptt_graph_piece; /* losses of [losses, to] reach back to `from` */
+
+typedef struct bptt_graph {
+    const char *cell, *gradient;           /* its name; the strategy, or "" */
+    int64_t steps;
+    int detail;
+    size_t nodes, edges, pieces;           /* nodes: weights, initial states, those of step 1, of step 2 in the same order, ..., mean, L */
+    bptt_graph_node *node;
+    bptt_graph_edge *edge;
+    bptt_graph_piece *piece;
+    double *link;                          /* [steps] weight of the gradient from step t + 1 to t at t - 1, the last without meaning */
+    void *memory;                          /* the library's */
+} bptt_graph;
+int bptt_graph_unroll(const bptt_cell *cell, const bptt_graph_options *options, bptt_graph *graph, bptt_error *error);
+/* "svg", "dot" (Graphviz), or "text" in so many columns; owned. */
+int bptt_graph_draw(const bptt_graph *graph, const char *form, int columns, char **text, bptt_error *error);
+void bptt_graph_clear(bptt_graph *graph);
+
 /* ---- Sampling ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct bptt_sample_options {
