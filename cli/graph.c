@@ -36,7 +36,8 @@ static const struct option options[] = {
 
 static void emit_node(struct emit *emit, size_t number, const bptt_graph_node *node)
 {
-    static const char *const kind[] = {[BPTT_VARIABLE] = "variable", [BPTT_PARAMETER] = "parameter", [BPTT_OPERATOR] = "operator"};
+    static const char *const kind[] = {
+        [BPTT_VARIABLE] = "variable", [BPTT_PARAMETER] = "parameter", [BPTT_OPERATOR] = "operator"};
     emit_open(emit, NULL, '{');
     emit_whole(emit, "id", (int64_t)number);
     emit_text(emit, "kind", kind[node->kind]);
@@ -158,8 +159,9 @@ const struct command graph_command = {
     .least = 1,
     .most = 1,
     .summary = "the computational graph of a cell, unrolled over steps",
-    .about = "Draws a cell unrolled over some steps, with an output layer and the loss: variables as boxes, parameters as shaded "
-             "boxes that all steps share, operators as circles, and where a strategy cuts the gradient.",
+    .about =
+        "Draws a cell unrolled over some steps, with an output layer and the loss: variables as boxes, parameters as shaded "
+        "boxes that all steps share, operators as circles, and where a strategy cuts the gradient.",
     .examples = "  bptt graph rnn\n"
                 "  bptt graph lstm --detail --svg lstm.svg\n"
                 "  bptt graph gru --steps 6 --gradient truncated:2,4 --svg gru.svg\n"

@@ -497,7 +497,8 @@ typedef enum bptt_graph_role {
     BPTT_ROLE_WEIGHTS = 1,                 /* parameters: of the cell, those with the same uses in one node; */
     BPTT_ROLE_HEAD_WEIGHTS,                /* of the output layer */
     BPTT_ROLE_INITIAL,                     /* variables: state before the first step, ... */
-    BPTT_ROLE_INPUT, BPTT_ROLE_STATE, BPTT_ROLE_OUTPUT, BPTT_ROLE_PREDICTION, BPTT_ROLE_TARGET, BPTT_ROLE_STEP_LOSS, BPTT_ROLE_TOTAL,
+    BPTT_ROLE_INPUT, BPTT_ROLE_STATE, BPTT_ROLE_OUTPUT, BPTT_ROLE_PREDICTION, BPTT_ROLE_TARGET, BPTT_ROLE_STEP_LOSS,
+    BPTT_ROLE_TOTAL,
     BPTT_ROLE_OPERATION,                   /* operators: of the cell; output layer; loss of a step; mean of all */
     BPTT_ROLE_HEAD, BPTT_ROLE_LOSS, BPTT_ROLE_MEAN
 } bptt_graph_role;
@@ -506,21 +507,22 @@ typedef struct bptt_graph_node {
     int kind, role;
     int64_t step;                          /* from 1; 0: parameters, initial states, L and its operator */
     const char *name;                      /* "h", "W_i, U_i, b_i", "tanh"; borrowed from the graph, as is what follows */
-    const char *about;                     /* operators: the value that the cell's text names so, or ""; parameters: all names */
+    const char *about;                     /* operators: what the cell's text calls the value, or ""; parameters: their names */
 } bptt_graph_node;
 typedef struct bptt_graph_edge { size_t from, to; } bptt_graph_edge;       /* nodes */
-/* The link from step t to step t + 1, t from 1: the gradient that crosses it is multiplied by `weight`, 0: cut. */
-typedef struct bptt_graph_piece { int64_t from, losses, to; } bptt_graph_piece; /* losses of [losses, to] reach back to `from` */
+/* Losses of steps `losses` to `to` whose gradient reaches back to step `from`; all from 1. */
+typedef struct bptt_graph_piece { int64_t from, losses, to; } bptt_graph_piece;
 
 typedef struct bptt_graph {
     const char *cell, *gradient;           /* its name; the strategy, or "" */
     int64_t steps;
     int detail;
-    size_t nodes, edges, pieces;           /* nodes: weights, initial states, those of step 1, of step 2 in the same order, ..., mean, L */
+    size_t nodes, edges, pieces;           /* nodes: parameters, initial states, those of step 1, of step 2 in the same order,
+                                              ..., the mean, L */
     bptt_graph_node *node;
     bptt_graph_edge *edge;
     bptt_graph_piece *piece;
-    double *link;                          /* [steps] weight of the gradient from step t + 1 to t at t - 1, the last without meaning */
+    double *link;                          /* [steps - 1] factor of the gradient from step 2 to step 1, from 3 to 2, ...; 0: cut */
     void *memory;                          /* the library's */
 } bptt_graph;
 int bptt_graph_unroll(const bptt_cell *cell, const bptt_graph_options *options, bptt_graph *graph, bptt_error *error);

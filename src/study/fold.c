@@ -129,8 +129,8 @@ static void add_term(struct folding *f, struct operator *o, int node, int user)
 
 static const char *plain_sign(const char *text)
 {
-    static const char *const sign[][2] = {{"*", "×"}, {"-", "−"}, {"/", "÷"}, {"sigmoid", "σ"}, {"square", "( )²"}, {"sqrt", "√"},
-                                          {"abs", "| |"}};
+    static const char *const sign[][2] = {{"*", "×"},         {"-", "−"},    {"/", "÷"},    {"sigmoid", "σ"},
+                                          {"square", "( )²"}, {"sqrt", "√"}, {"abs", "| |"}};
     for (size_t i = 0; i < sizeof sign / sizeof *sign; i++)
         if (!strcmp(sign[i][0], text))
             return sign[i][1];

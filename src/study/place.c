@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-enum { SWEEPS = 24, ROUNDS = 60, SPACE = 8, BEND_HALF = 7, MARGIN = 28, RAIL = 34, FAN = 24 };
+enum { SWEEPS = 24, ROUNDS = 60, SPACE = 8, BEND_HALF = 7, RAIL = 34, FAN = 24 };
 
-static const double TAP_WEIGHT = 0.02;     /* a rail's tap makes way for whatever is not one */
+static const double TAP_WEIGHT = 0.001;    /* a rail's tap makes way for whatever is not one */
 
 /* ---- items and lines ---- */
 
@@ -28,7 +28,7 @@ double box_width(const bptt_graph_node *node)
 {
     size_t length = length_of(node->name) + (node->step || node->role == BPTT_ROLE_INITIAL ? 1 : 0);
     double width = 8.0 * (double)length + 16;
-    return width < 42 ? 42 : width;
+    return width < LEAST_BOX ? LEAST_BOX : width;
 }
 
 static double half_of(const struct placing *p, long node)
@@ -70,13 +70,15 @@ static int item_of(struct placing *p, long node, int level, int is_bend)
     for (int i = 0; i < p->items; i++)
         if (p->item[i].node == node && p->item[i].level == level)
             return i;
-    return add_item(p, (struct item){.level = level, .node = node, .is_bend = is_bend, .half = is_bend ? BEND_HALF : half_of(p, node)});
+    return add_item(
+        p, (struct item){.level = level, .node = node, .is_bend = is_bend, .half = is_bend ? BEND_HALF : half_of(p, node)});
 }
 
 static int is_in_block(const struct placing *p, long node)
 {
     int role = node_at(p, node)->role;
-    return node >= p->first_node && node < p->first_node + p->step_nodes && (role == BPTT_ROLE_OPERATION || role == BPTT_ROLE_INPUT);
+    return node >= p->first_node && node < p->first_node + p->step_nodes &&
+           (role == BPTT_ROLE_OPERATION || role == BPTT_ROLE_INPUT);
 }
 
 static int enters_block(const struct placing *p, const bptt_graph_edge *edge)
@@ -172,7 +174,8 @@ static int crossings(const struct placing *p)
     return count;
 }
 
-/* The mean place of an item's neighbours below (side 1), above (side 2) or both (3). Feet of states have no place of their own. */
+/* The mean place of an item's neighbours below (side 1), above (side 2) or both (3). Feet of states are
+ * outside of the block. */
 static double mean_place(const struct placing *p, int item, int side, int with_feet)
 {
     double sum = 0, weight = 0;
@@ -292,22 +295,42 @@ static double start_x(const struct placing *p, const struct line *line)
     return is_state_foot(p, from) ? -1e6 + from->node : from->x;
 }
 
+/* Lines that end where this one does: those left of it, and all. */
+static int count_ends(const struct placing *p, int line, int *all)
+{
+    int before = 0;
+    *all = 0;
+    for (int k = 0; k < p->lines; k++) {
+        const struct line *other = &p->line[k];
+        if (other->to != p->line[line].to || other->aside)
+            continue;
+        double way = start_x(p, other) - start_x(p, &p->line[line]);
+        before += way < 0 || (way == 0 && k < line);
+        ++*all;
+    }
+    return before;
+}
+
+/* The place among them that ends straight below: that of a line which comes from there, or the middle. */
+static double middle_end(const struct placing *p, int to, int all)
+{
+    int ignored;
+    for (int k = 0; k < p->lines; k++) {
+        double way = start_x(p, &p->line[k]) - p->item[to].x;
+        if (p->line[k].to == to && !p->line[k].aside && way > -BEND_HALF && way < BEND_HALF)
+            return count_ends(p, k, &ignored);
+    }
+    return (all - 1) / 2.0;
+}
+
 /* Ends at one operator share its lower half, from left to right as they come. */
 static void spread_ends(struct placing *p)
 {
     for (int i = 0; i < p->lines; i++) {
-        struct line *line = &p->line[i];
-        int before = 0, all = 0;
-        for (int k = 0; k < p->lines; k++) {
-            const struct line *other = &p->line[k];
-            if (other->to != line->to || other->aside)
-                continue;
-            double way = start_x(p, other) - start_x(p, line);
-            before += way < 0 || (way == 0 && k < i);
-            all++;
-        }
-        double apart = all > 5 ? 130.0 / (all - 1) : 32;
-        line->turn = p->item[line->to].is_bend ? 0 : apart * (before - (all - 1) / 2.0);
+        int all, before = count_ends(p, i, &all), to = p->line[i].to;
+        double middle = middle_end(p, to, all), most = middle > all - 1 - middle ? middle : all - 1 - middle;
+        double apart = most > 2 ? 66 / most : 32;
+        p->line[i].turn = p->item[to].is_bend ? 0 : apart * (before - middle);
     }
 }
 
@@ -438,12 +461,13 @@ static void set_spot(struct placing *p, long node, double x, double y)
     p->spot[node] = (struct spot){x, y, box_width(node_at(p, node))};
 }
 
-static void set_behind(struct placing *p, const struct behind *behind, int count)
+/* Returns the top of all that stands beside the blocks, and the output's place behind its block. */
+static double set_behind(struct placing *p, const struct behind *behind, int count, double *out)
 {
-    double top = level_y(p, p->levels - 1) - OPERATOR_RADIUS, out = 0;
+    double top = level_y(p, p->levels - 1) - OPERATOR_RADIUS;
     for (int i = 0; i < count; i++) {
         top = behind[i].y - BOX_HEIGHT / 2.0 < top ? behind[i].y - BOX_HEIGHT / 2.0 : top;
-        out = is_output(p, behind[i].node) ? behind[i].x : out;
+        *out = is_output(p, behind[i].node) ? behind[i].x : *out;
         for (int64_t t = 1; t <= p->graph->steps; t++)
             set_spot(p, behind[i].node + (long)(t - 1) * p->step_nodes, block_left(p, t) + p->block + behind[i].x, behind[i].y);
     }
@@ -451,20 +475,31 @@ static void set_behind(struct placing *p, const struct behind *behind, int count
         const struct spot *like = &p->spot[state_before(p, n, 2)];
         set_spot(p, n, like->x - p->pitch, like->y);
     }
-    for (int64_t t = 1; t <= p->graph->steps; t++)
-        for (long n = p->first_node; n < p->first_node + p->step_nodes; n++) {
-            double x = block_left(p, t) + p->block + out, y = top - HEAD_UP;
-            int role = node_at(p, n)->role;
-            if (role == BPTT_ROLE_TARGET || role == BPTT_ROLE_LOSS)
-                y -= 2 * ROW_UP;
-            if (role == BPTT_ROLE_PREDICTION || role == BPTT_ROLE_STEP_LOSS)
-                y -= role == BPTT_ROLE_PREDICTION ? ROW_UP : 3 * ROW_UP;
-            if (role == BPTT_ROLE_TARGET)
-                x -= TARGET_LEFT + box_width(node_at(p, n)) / 2 - 21;
-            if (role == BPTT_ROLE_HEAD || role == BPTT_ROLE_LOSS || role == BPTT_ROLE_PREDICTION || role == BPTT_ROLE_TARGET ||
-                role == BPTT_ROLE_STEP_LOSS)
-                set_spot(p, n + (long)(t - 1) * p->step_nodes, x, y);
-        }
+    return top;
+}
+
+/* Rows above the output layer, for what stands above the output; or -1. */
+static int row_above(int role)
+{
+    switch (role) {
+    case BPTT_ROLE_HEAD: return 0;
+    case BPTT_ROLE_PREDICTION: return 1;
+    case BPTT_ROLE_TARGET:
+    case BPTT_ROLE_LOSS: return 2;
+    case BPTT_ROLE_STEP_LOSS: return 3;
+    default: return -1;
+    }
+}
+
+static void set_above(struct placing *p, double top, double out)
+{
+    for (long n = p->first_node; n < p->first_node + p->step_nodes; n++) {
+        int row = row_above(node_at(p, n)->role);
+        double aside = node_at(p, n)->role == BPTT_ROLE_TARGET ? TARGET_LEFT + (box_width(node_at(p, n)) - LEAST_BOX) / 2 : 0;
+        for (int64_t t = 1; t <= p->graph->steps && row >= 0; t++)
+            set_spot(p, n + (long)(t - 1) * p->step_nodes, block_left(p, t) + p->block + out - aside,
+                     top - HEAD_UP - ROW_UP * row);
+    }
     double middle = block_left(p, 1) + p->block + out + (double)(p->graph->steps - 1) * p->pitch / 2;
     double above = top - HEAD_UP - 3 * ROW_UP - TOTAL_UP;
     set_spot(p, (long)p->graph->nodes - 2, middle, above);
@@ -480,7 +515,8 @@ static void set_block(struct placing *p)
     for (int64_t t = 1; t <= p->graph->steps; t++)
         for (int i = 0; i < p->items; i++)
             if (!p->item[i].is_bend && !p->item[i].foot)
-                set_spot(p, p->item[i].node + (long)(t - 1) * p->step_nodes, block_left(p, t) + p->item[i].x, level_y(p, p->item[i].level));
+                set_spot(p, p->item[i].node + (long)(t - 1) * p->step_nodes, block_left(p, t) + p->item[i].x,
+                         level_y(p, p->item[i].level));
     for (long n = 0; n < p->first_node; n++)
         if (node_at(p, n)->role == BPTT_ROLE_WEIGHTS)
             set_spot(p, n, MARGIN + box_width(node_at(p, n)) / 2, p->rails + RAIL * rail++);
@@ -511,7 +547,8 @@ static void set_rows(struct placing *p, struct behind *behind)
     p->left = MARGIN + widest + 8 + p->gap;
     p->width = p->left + (double)p->graph->steps * p->pitch;
     set_block(p);
-    set_behind(p, behind, count);
+    double out = 0, top = set_behind(p, behind, count, &out);
+    set_above(p, top, out);
     move_down(p);
 }
 

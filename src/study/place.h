@@ -6,11 +6,12 @@
 
 #include "../base/arena.h"
 
-enum { OPERATOR_RADIUS = 19, BOX_HEIGHT = 30, ROW = 74 };
+enum { MARGIN = 28, OPERATOR_RADIUS = 19, BOX_HEIGHT = 30, LEAST_BOX = 42, ROW = 74 };
 
 struct spot { double x, y, width; };       /* centre */
 
-/* An item of a block's level: a node, the foot of a rail's tap or of a state's line, or a bend of a line that goes on upwards. */
+/* An item of a block's level: a node, the foot of a rail's tap or of a state's line, or a bend of a line that goes on upwards.
+ */
 struct item {
     int level;                             /* 0: feet and the input; operators from 1 */
     int foot;                              /* of a rail's tap or of a state's line */

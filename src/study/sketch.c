@@ -39,7 +39,8 @@ static void add_label(const bptt_graph_node *node, struct text *out)
 
 static void dot_node(const bptt_graph *graph, size_t n, struct text *out)
 {
-    static const char *const style[] = {[BPTT_VARIABLE] = "shape=box", [BPTT_PARAMETER] = "shape=box style=filled fillcolor=\"#cfe1fb\"",
+    static const char *const style[] = {[BPTT_VARIABLE] = "shape=box",
+                                        [BPTT_PARAMETER] = "shape=box style=filled fillcolor=\"#cfe1fb\"",
                                         [BPTT_OPERATOR] = "shape=circle margin=0.02"};
     const bptt_graph_node *node = &graph->node[n];
     text_printf(out, "    n%zu [%s label=<", n, style[node->kind]);
@@ -73,14 +74,27 @@ static void dot_edge(const bptt_graph *graph, const bptt_graph_edge *edge, struc
     text_add(out, ";\n");
 }
 
+/* Steps from left to right. */
+static void dot_order(const bptt_graph *graph, struct text *out)
+{
+    const char *before = "    { rank=same; edge [style=invis]; ";
+    for (size_t n = 0; n < graph->nodes; n++)
+        if (graph->node[n].role == BPTT_ROLE_STEP_LOSS) {
+            text_printf(out, "%sn%zu", before, n);
+            before = " -> ";
+        }
+    text_add(out, "; }\n");
+}
+
 static void write_dot(const bptt_graph *graph, struct text *out)
 {
     text_add(out, "digraph \"");
     picture_escape(graph->cell, strlen(graph->cell), out);
-    text_add(out, "\" {\n    rankdir=BT;\n    node [fontname=\"serif\"];\n");
+    text_add(out, "\" {\n    rankdir=BT; newrank=true;\n    node [fontname=\"serif\"];\n");
     for (int64_t t = 0; t <= graph->steps; t++) {
         if (t)
-            text_printf(out, "    subgraph cluster_%lld { label=\"step %lld\"; color=\"#cccccc\";\n", (long long)t, (long long)t);
+            text_printf(out, "    subgraph cluster_%lld { label=\"step %lld\"; color=\"#cccccc\";\n", (long long)t,
+                        (long long)t);
         for (size_t n = 0; n < graph->nodes; n++)
             if (graph->node[n].step == t)
                 dot_node(graph, n, out);
@@ -88,26 +102,40 @@ static void write_dot(const bptt_graph *graph, struct text *out)
     }
     for (size_t i = 0; i < graph->edges; i++)
         dot_edge(graph, &graph->edge[i], out);
+    dot_order(graph, out);
     text_add(out, "}\n");
 }
 
 /* ---- as characters ---- */
 
 /* Rows from above: L_t, line, l, line, o_t, line, g, line, states, line, rail, line, x_t. */
-enum { ROW_LOSS = 0, ROW_L = 2, ROW_OUT = 4, ROW_HEAD = 6, ROW_STATE = 8, ROW_RAIL = 10, ROW_INPUT = 12, ROWS = 13, OPERATOR_AT = 6,
-       STATE_AT = 13, MOST_COLUMNS = 500 };
+enum {
+    ROW_LOSS = 0,
+    ROW_L = 2,
+    ROW_OUT = 4,
+    ROW_HEAD = 6,
+    ROW_STATE = 8,
+    ROW_RAIL = 10,
+    ROW_INPUT = 12,
+    ROWS = 13,
+    OPERATOR_AT = 6,
+    STATE_AT = 13,
+    MOST_COLUMNS = 500
+};
 
 struct sheet {
     const bptt_graph *graph;
     char line[ROWS][MOST_COLUMNS + 1];
-    int columns, label, pitch, start;      /* widths: of the sheet, of a step's states and of a step; of what stands left of step 1 */
+    int columns, label, pitch,
+        start; /* widths: of the sheet, of a step's states and of a step; of what stands left of step 1 */
     int64_t shown;
 };
 
 static void put(struct sheet *s, int row, int column, const char *text)
 {
     for (int i = 0; text[i] && column + i < s->columns; i++)
-        s->line[row][column + i] = text[i];
+        if (column + i >= 0)
+            s->line[row][column + i] = text[i];
 }
 
 static int column_of(const struct sheet *s, int64_t step)
@@ -178,14 +206,22 @@ static void put_rail(struct sheet *s, int row, const char *name, int last)
         s->line[row][i] = '-';
 }
 
-static void add_lines(struct sheet *s, struct text *out)
+static int line_length(const struct sheet *s, int row)
 {
-    for (int row = 0; row < ROWS; row++) {
-        int length = s->columns;
-        while (length > 0 && s->line[row][length - 1] == ' ')
-            length--;
-        text_printf(out, "%.*s\n", length, s->line[row]);
-    }
+    int length = s->columns;
+    while (length > 0 && s->line[row][length - 1] == ' ')
+        length--;
+    return length;
+}
+
+/* Cells without parameters and inputs have nothing below their states. */
+static void add_lines(const struct sheet *s, struct text *out)
+{
+    int rows = ROWS;
+    while (line_length(s, rows - 1) == 0)
+        rows--;
+    for (int row = 0; row < rows; row++)
+        text_printf(out, "%.*s\n", line_length(s, row), s->line[row]);
 }
 
 static int64_t widest_step(const bptt_graph *graph, char *text, size_t size)
@@ -212,7 +248,10 @@ static void write_notes(const struct sheet *s, struct text *out)
     const bptt_graph *graph = s->graph;
     if (s->shown < graph->steps)
         text_printf(out, "... and so on to step %lld\n", (long long)graph->steps);
-    text_printf(out, "\nL is the mean of L_1 to L_%lld.\n", (long long)graph->steps);
+    text_printf(out, "\n(f): a step of the cell; (g): output layer; (l): loss; L: mean of L_1 to L_%lld\n",
+                (long long)graph->steps);
+    if (*graph->gradient && !graph->pieces)
+        text_printf(out, "gradient %s: no link is cut\n", graph->gradient);
     for (size_t i = 0; i < graph->pieces; i++) {
         const bptt_graph_piece *piece = &graph->piece[i];
         text_printf(out, "gradient of L_%lld", (long long)piece->losses);
@@ -222,7 +261,8 @@ static void write_notes(const struct sheet *s, struct text *out)
     }
     for (int64_t t = 1; t < graph->steps; t++)
         if (graph->link[t - 1] != 0 && graph->link[t - 1] != 1)
-            text_printf(out, "link from step %lld to %lld: gradient times %.3g\n", (long long)t, (long long)t + 1, graph->link[t - 1]);
+            text_printf(out, "link from step %lld to %lld: gradient times %.3g\n", (long long)t, (long long)t + 1,
+                        graph->link[t - 1]);
 }
 
 static int write_text(const bptt_graph *graph, int columns, struct text *out)

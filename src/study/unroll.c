@@ -40,15 +40,20 @@ static size_t add_node(struct unrolling *u, int role, int64_t step, const char *
     return u->graph->nodes++;
 }
 
+/* Once, where several parameters are one node: edges to a node follow each other. */
 static void add_edge(struct unrolling *u, size_t from, size_t to)
 {
+    for (size_t i = u->graph->edges; i-- > 0 && u->graph->edge[i].to == to;)
+        if (u->graph->edge[i].from == from)
+            return;
     u->graph->edge[u->graph->edges++] = (bptt_graph_edge){from, to};
 }
 
 static int make_room(struct unrolling *u, int64_t steps)
 {
     const struct fold *fold = &u->fold;
-    size_t sources = 0, operators = (size_t)fold->operators, states = (size_t)fold->cell->states, params = (size_t)fold->cell->params;
+    size_t sources = 0, operators = (size_t)fold->operators, states = (size_t)fold->cell->states,
+           params = (size_t)fold->cell->params;
     for (size_t i = 0; i < operators; i++)
         sources += (size_t)fold->operator[i].sources;
     size_t nodes = params + states + 3 + (size_t)steps * (operators + states + 8);
@@ -174,7 +179,8 @@ static void add_operators(struct unrolling *u, int64_t step)
     const struct fold *fold = &u->fold;
     for (int i = 0; i < fold->operators; i++) {
         const struct operator *o = &fold->operator[i];
-        u->operator[i] = add_node(u, BPTT_ROLE_OPERATION, step, o->sign, o->name);
+        int is_output = i == fold->output && fold->output_state < 0;       /* then a variable bears its name */
+        u->operator[i] = add_node(u, BPTT_ROLE_OPERATION, step, o->sign, is_output ? "" : o->name);
         for (int k = 0; k < o->sources; k++)
             add_edge(u, node_of(u, &o->source[k]), u->operator[i]);
     }
