@@ -31,5 +31,6 @@ extern const struct command plan_command;
 extern const struct command horizon_command;
 extern const struct command compare_command;
 extern const struct command graph_command;
+extern const struct command bench_command;
 
 #endif

@@ -530,6 +530,36 @@ int bptt_graph_unroll(const bptt_cell *cell, const bptt_graph_options *options, 
 int bptt_graph_draw(const bptt_graph *graph, const char *form, int columns, char **text, bptt_error *error);
 void bptt_graph_clear(bptt_graph *graph);
 
+/* ---- Speed: what a cell of some sizes reaches on this machine ------------------------------------------------------------ */
+
+typedef struct bptt_speed_case {
+    size_t size;
+    const bptt_cell *cell;                 /* borrowed during the call */
+    int64_t inputs, hidden, layers;        /* inputs 0: as hidden */
+    int64_t batch, length;                 /* of a window */
+    const char *dims;                      /* as in bptt_model_config */
+    int threads;                           /* 0: as many as the machine has */
+    int precision;                         /* BPTT_F32 or BPTT_F64 */
+} bptt_speed_case;
+bptt_speed_case bptt_speed_defaults(void);
+
+typedef struct bptt_speed_figure {
+    double seconds;                        /* median of the runs */
+    double operations;                     /* of the equations: bptt_cell_info.flops, three times that with the gradient */
+} bptt_speed_figure;
+
+typedef struct bptt_speed {
+    int threads;                           /* as many as ran */
+    double peak;                           /* multiply-adds on registers alone, by these threads: operations a second */
+    bptt_speed_figure forward;             /* one window */
+    bptt_speed_figure gradient;            /* forward and backward, with the gradients of parameters, inputs and states */
+    bptt_speed_figure step;                /* streaming: one step of one row, one thread, float32 */
+    bptt_kernel kernel;                    /* of layer 0 */
+} bptt_speed;
+
+/* Measures the cases in turns, so that what else the machine does meets all of them, for about `seconds` each. */
+int bptt_measure(const bptt_speed_case *cases, size_t count, double seconds, bptt_speed *speeds, bptt_error *error);
+
 /* ---- Sampling ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct bptt_sample_options {

@@ -124,6 +124,35 @@ static int training_step(bptt_error *error)
     return status;
 }
 
+static int measurement(bptt_error *error)
+{
+    bptt_speed_case config = bptt_speed_defaults();
+    bptt_speed speed;
+    bptt_cell *cell;
+    int status = bptt_cell_open("rnn", &cell, error);
+    if (status)
+        return status;
+    config.cell = cell;
+    config.hidden = config.batch = config.length = 2;
+    config.layers = 2;
+    config.threads = 1;
+    status = bptt_measure(&config, 1, 1e-6, &speed, error);
+    bptt_cell_free(cell);
+    return status;
+}
+
+static void test_measure(void)
+{
+    bptt_speed_case config = bptt_speed_defaults();
+    bptt_speed speed;
+    bptt_error error = {0};
+    tap_ok(bptt_measure(&config, 1, 1e-6, &speed, &error) == BPTT_ERROR_ARGUMENT, "no cell: %s", error.text);
+    error = (bptt_error){0};
+    config = (bptt_speed_case){0};
+    tap_ok(bptt_measure(&config, 1, 1e-6, &speed, &error) == BPTT_ERROR_ARGUMENT, "no defaults: %s", error.text);
+    tap_ok(!bptt_measure(NULL, 0, 1e-6, NULL, &error), "nothing to measure");
+}
+
 static void fail_each(const char *what, int (*job)(bptt_error *))
 {
     enum { MOST = 100000 };
@@ -160,6 +189,8 @@ int main(void)
     fail_each("a cell compiled, printed and checked", compile_and_check);
     fail_each("a gradient and a run", gradient);
     fail_each("a training step", training_step);
+    fail_each("a measurement", measurement);
+    test_measure();
     test_stream();
     return tap_done();
 }

@@ -72,6 +72,10 @@ struct kernels {
      * w -= rate / correction1 * m / (sqrt(v / correction2) + eps), correction_i = 1 - beta_i^step */
     void (*adam)(long n, void *w, void *g, void *m, void *v, double scale, double rate, double beta1, double beta2,
                  double correction1, double correction2, double eps, double decay, int decoupled);
+
+    /* ---- the machine: some microseconds of multiply-adds on registers; returns how many operations these were. result: 64
+     * bytes, read and written, so that the compiler cannot leave them out ---- */
+    double (*multiply_adds)(void *result);
 };
 
 /* The table for an instruction set (which must be available) and precision; never NULL. */

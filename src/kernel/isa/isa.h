@@ -62,6 +62,9 @@ void NAME(rmsprop)(long n, void *w, void *g, void *v, double scale, double rate,
 void NAME(adam)(long n, void *w, void *g, void *m, void *v, double scale, double rate, double beta1, double beta2,
                 double correction1, double correction2, double eps, double decay, int decoupled);
 
+/* peak.c */
+double NAME(multiply_adds)(void *result);
+
 extern const struct kernels NAME(kernels);
 
 #endif

@@ -32,4 +32,5 @@ const struct kernels NAME(kernels) = {
     .sgd = NAME(sgd),
     .rmsprop = NAME(rmsprop),
     .adam = NAME(adam),
+    .multiply_adds = NAME(multiply_adds),
 };
