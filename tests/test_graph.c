@@ -212,6 +212,49 @@ static int crowded(const struct placing *p)
     return count;
 }
 
+/* Whether a node other than an edge's ends lies on the straight way from (x, y) to (to_x, to_y), one of both being the same. */
+static int is_blocked(const bptt_graph *graph, const struct placing *p, const bptt_graph_edge *edge, struct spot from, struct spot to)
+{
+    double left = fmin(from.x, to.x), right = fmax(from.x, to.x), top = fmin(from.y, to.y), bottom = fmax(from.y, to.y);
+    for (size_t n = 0; n < graph->nodes; n++) {
+        double wide = half_width(graph, p, n), high = half_height(graph, n);
+        if (n != edge->from && n != edge->to && p->spot[n].x + wide > left && p->spot[n].x - wide < right &&
+            p->spot[n].y + high > top && p->spot[n].y - high < bottom)
+            return 1;
+    }
+    return 0;
+}
+
+/* In detail: from an operator to the state beside it, and from a state down to the level of an operator of the next step. */
+static int blocked(const bptt_graph *graph, const struct placing *p)
+{
+    int count = 0;
+    for (size_t i = 0; i < graph->edges && graph->detail; i++) {
+        const bptt_graph_edge *edge = &graph->edge[i];
+        const struct spot from = p->spot[edge->from], to = p->spot[edge->to];
+        int left = graph->node[edge->from].role, right = graph->node[edge->to].role;
+        if (right == BPTT_ROLE_STATE || right == BPTT_ROLE_OUTPUT)
+            count += is_blocked(graph, p, edge, (struct spot){.x = from.x, .y = to.y}, to);
+        if ((left == BPTT_ROLE_STATE || left == BPTT_ROLE_INITIAL) && right == BPTT_ROLE_OPERATION)
+            count += is_blocked(graph, p, edge, from, (struct spot){.x = from.x, .y = to.y});
+    }
+    return count;
+}
+
+/* Differences and quotients of operators whose first operand's line ends right of the second's. */
+static int wrong_way(const struct placing *p)
+{
+    int count = 0;
+    for (int i = 0; i + 1 < p->lines; i++) {
+        const struct line *first = &p->line[i];
+        const char *sign = p->graph->node[p->item[first->to].node].name;
+        int reads = !p->item[first->to].is_bend && !p->item[first->from].foot && (!strcmp(sign, "−") || !strcmp(sign, "÷"));
+        for (int k = i + 1; k < p->lines && reads; k++)
+            count += p->line[k].to == first->to && p->line[k].turn < first->turn;
+    }
+    return count;
+}
+
 static void look_at(const char *name, int64_t steps, int detail)
 {
     bptt_graph graph = unrolled(name, steps, detail, NULL);
@@ -219,11 +262,11 @@ static void look_at(const char *name, int64_t steps, int detail)
     struct placing p;
     bptt_error error = {0};
     int status = place_graph(&graph, &arena, &p, &error);
-    int bad = status ? 1 : overlaps(&graph, &p) + outside(&graph, &p) + wrong_lines(&p) + crowded(&p);
+    int bad = status ? 1 : overlaps(&graph, &p) + outside(&graph, &p) + wrong_lines(&p) + crowded(&p) + blocked(&graph, &p) + wrong_way(&p);
     tap_ok(!bad, "%.8s over %lld steps%s: nodes and lines have room", name, (long long)steps, detail ? ", in detail" : "");
     if (bad && !status)
-        tap_note("%d overlaps, %d outside, %d wrong lines, %d crowded", overlaps(&graph, &p), outside(&graph, &p),
-                 wrong_lines(&p), crowded(&p));
+        tap_note("%d overlaps, %d outside, %d wrong lines, %d crowded, %d blocked, %d reversed", overlaps(&graph, &p), outside(&graph, &p),
+                 wrong_lines(&p), crowded(&p), blocked(&graph, &p), wrong_way(&p));
     arena_free(&arena);
     bptt_graph_clear(&graph);
 }

@@ -1,11 +1,11 @@
 /* place.c - a layered drawing of one step: levels by longest paths, order within a level by barycentres (Sugiyama et al. 1981),
- * the order with the fewest crossings kept; then places as near to those of neighbours as widths allow, by isotonic regression.
- * The rest of the picture is rows above and below. */
+ * the order with the fewest crossings kept and improved by single moves; then places as near to those of neighbours as
+ * widths allow, by isotonic regression. The rest of the picture is rows above and below. */
 #include "place.h"
 
 #include <string.h>
 
-enum { SWEEPS = 24, ROUNDS = 60, SPACE = 8, BEND_HALF = 7, RAIL = 34, FAN = 24 };
+enum { SWEEPS = 24, WRONG_WAY = 5, MOVE = 4, MOST_ITEMS = 3000, MOST_MOVED = 1000, ROUNDS = 60, SPACE = 8, BEND_HALF = 7, RAIL = 34, FAN = 24 };
 
 static const double TAP_WEIGHT = 0.001;    /* a rail's tap makes way for whatever is not one */
 
@@ -41,6 +41,10 @@ static double half_of(const struct placing *p, long node)
 
 static int add_item(struct placing *p, struct item item)
 {
+    if (p->items == MOST_ITEMS) {
+        p->is_too_large = 1;
+        return 0;
+    }
     struct item *grown = arena_grow(p->arena, p->item, p->items, &p->item_capacity, sizeof item);
     p->failed |= !grown;
     if (!grown)
@@ -162,6 +166,16 @@ static void number_items(struct placing *p)
             p->item[p->order[k]].x = k - p->first[l] - (p->first[l + 1] - p->first[l]) / 2.0;
 }
 
+/* A difference or quotient reads from left to right: its first operand should come from the left of the second. */
+static int is_reversed(const struct placing *p, const struct line *first, const struct line *second)
+{
+    const struct item *to = &p->item[first->to];
+    if (first->to != second->to || to->is_bend || p->item[first->from].x <= p->item[second->from].x)
+        return 0;
+    return !strcmp(node_at(p, to->node)->name, "−") || !strcmp(node_at(p, to->node)->name, "÷");
+}
+
+/* What is bad in an order: lines that cross, and operands the wrong way round, which is worse. */
 static int crossings(const struct placing *p)
 {
     int count = 0;
@@ -170,8 +184,46 @@ static int crossings(const struct placing *p)
             const struct item *af = &p->item[p->line[a].from], *at = &p->item[p->line[a].to];
             const struct item *bf = &p->item[p->line[b].from], *bt = &p->item[p->line[b].to];
             count += af->level == bf->level && (af->x - bf->x) * (at->x - bt->x) < 0;
+            count += WRONG_WAY * is_reversed(p, &p->line[b], &p->line[a]);
         }
     return count;
+}
+
+/* To another place of its level, those between moving up. */
+static void move_item(struct placing *p, int from, int to)
+{
+    int moved = p->order[from], way = from < to ? 1 : -1;
+    for (int k = from; k != to; k += way)
+        p->order[k] = p->order[k + way];
+    p->order[to] = moved;
+    number_items(p);
+}
+
+static int may_move(const struct placing *p, int from, int to)
+{
+    if (from == to || to < 0 || to >= p->items)
+        return 0;
+    const struct item *moved = &p->item[p->order[from]], *there = &p->item[p->order[to]];
+    return moved->level == there->level && !is_state_foot(p, moved) && !is_state_foot(p, there);
+}
+
+/* Items move a few places within their levels wherever that helps. */
+static void move_items(struct placing *p)
+{
+    int fewest = crossings(p), before = fewest + 1;
+    while (fewest < before && p->lines <= MOST_MOVED) {
+        before = fewest;
+        for (int k = 0; k < p->items; k++)
+            for (int to = k - MOVE; to <= k + MOVE; to++) {
+                if (!may_move(p, k, to))
+                    continue;
+                move_item(p, k, to);
+                int now = crossings(p);
+                if (now >= fewest)
+                    move_item(p, to, k);
+                fewest = now < fewest ? now : fewest;
+            }
+    }
 }
 
 /* The mean place of an item's neighbours below (side 1), above (side 2) or both (3). Feet of states are
@@ -224,6 +276,7 @@ static void order_items(struct placing *p, double *key, int *best)
     }
     memcpy(p->order, best, bytes);
     number_items(p);
+    move_items(p);
 }
 
 /* ---- places within levels ---- */
@@ -575,6 +628,8 @@ int place_graph(const bptt_graph *graph, struct arena *arena, struct placing *p,
     find_levels(p, level);
     find_feet(p, level);
     add_items(p, level);
+    if (p->is_too_large)
+        return fail(error, BPTT_ERROR_ARGUMENT, "%s in detail is too large for a picture; leave out the detail, or take DOT", graph->cell);
     size_t items = (size_t)p->items;
     p->order = arena_alloc(arena, items * 2 * sizeof *p->order);
     p->first = arena_alloc(arena, ((size_t)p->levels + 1) * sizeof *p->first);

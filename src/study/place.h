@@ -36,7 +36,7 @@ struct placing {
     double block, gap, pitch;              /* widths: of a block; between blocks; from step to step */
     struct spot *spot;                     /* [nodes] */
     double left, width, height, foot, rails; /* where block 1 begins; y of rail 0 and of what is below the rails */
-    int failed;
+    int failed, is_too_large;              /* out of memory; more than a picture can show */
 };
 
 /* All memory is the arena's. */

@@ -104,6 +104,19 @@ if [ -w /dev/full ]; then
     fails 1 "/dev/full: cannot write" "a full disk" "$BPTT" graph rnn --svg /dev/full
 fi
 fails 2 "graph" "two cells" "$BPTT" graph rnn lstm
+{
+    printf 'cell deep\ninput x\nstate h\na0 = tanh(W x + U h)\n'
+    i=0
+    while [ $i -lt 200 ]; do
+        echo "a$((i + 1)) = tanh(W$i a$i) * a0 + h * b$i"
+        i=$((i + 1))
+    done
+    echo "h' = a200"
+} > deep.cell
+fails 1 "deep in detail is too large for a picture" "a cell that no picture can show in detail" \
+    "$BPTT" graph deep.cell --detail --svg deep.svg
+run "$BPTT" graph deep.cell --svg deep.svg --dot deep.dot
+is_status 0 "without detail it is drawn"
 printf 'cell broken\ninput x\nstate h\nh%s = tanh(W x +\n' "'" > broken.cell
 run "$BPTT" graph broken.cell --svg broken.svg
 is_status 1 "a broken cell file"
