@@ -47,10 +47,12 @@ static inline __attribute__((always_inline)) void tile(int rows, int vecs, long 
 {
     vec sum[MOST][8];
     UNROLL
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
+        __builtin_prefetch(c + r * ldc, 1);  /* wanted at the end: rows far apart, which no machine foresees */
         UNROLL
         for (int v = 0; v < vecs; v++)
             sum[r][v] = v_splat(0);
+    }
     for (long i = 0; i < k; i++) {
         vec row[8];
         if (next)
