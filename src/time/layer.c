@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "part.h"
 #include "units.h"
 
 enum { CHUNK = 96 };                       /* rows a worker takes at once in before and after: a multiple of every tile */
@@ -354,7 +355,7 @@ long layer_state_width(const struct layer *layer, int state)
 
 size_t layer_scratch(const struct layer *layer, long block)
 {
-    long most = (layer->run.scratch > layer->back.scratch ? layer->run.scratch : layer->back.scratch) + (long)units_scratch(layer);
+    long most = (layer->run.scratch > layer->back.scratch ? layer->run.scratch : layer->back.scratch) + (long)view_scratch(layer);
     for (int i = 0; i < layer->outers; i++) {
         const struct outer *outer = &layer->outer[i];
         long bytes = outer->right < 0 ? 0 : layer->kernels->gemm_tn_scratch(outer->m, outer->n, block * layer->batch) *
@@ -483,11 +484,6 @@ static void bind_block(const struct layer *layer, struct bound *bound, const str
         bound->value[i] = value_at(layer, bound, &bound->program->place[i], io);
 }
 
-static void *row_at(const struct layer *layer, const struct stage_value *value, long step, long row)
-{
-    return shift(layer, value->base, step * value->step_stride + row * value->row_stride);
-}
-
 void *layer_output(const struct layer *layer, long first, long *stride)
 {
     struct block_io io = {.first = first};
@@ -498,96 +494,35 @@ void *layer_output(const struct layer *layer, long first, long *stride)
 
 /* ---- rows through one phase of one step (or of a whole block: step 0, rows counted over it) ---- */
 
-struct rows { long step, from, to; };
-
 struct work {
     struct layer *layer;
     struct bound *bound;
     const struct block_io *io;
     enum phase phase;
-    void *gradients;
     long group;                            /* batch rows of one worker in the scan */
 };
 
-/* Rows of a block in the phases before and after: all of its steps, so a row's mask is found by its batch row. */
-static void run_masked(const struct work *w, const struct matmul *job, struct rows rows, long count, void *result, long stride)
+static void run_rows(const struct view *view, enum phase phase, struct part rows)
 {
-    const struct layer *layer = w->layer;
-    const struct kernels *kernels = layer->kernels;
-    const struct stage_value *operand = &w->bound->value[job->operand];
-    long width = layer_state_width(layer, job->on_state), batch = layer->batch;
-    void *product = shift(layer, layer->dmasked[job->on_state], (rows.step * batch + rows.from) * width);
-    kernels->gemm(count, job->n, job->k, shift(layer, row_at(layer, operand, rows.step, rows.from), job->operand_column),
-                  operand->row_stride, shift(layer, layer->packed_base, job->packed), product, width, 0);
-    for (long r = 0; r < count; r++)
-        kernels->multiply(1, job->n, shift(layer, layer->mask[job->on_state], (rows.from + r) % batch * width + job->result_column),
-                          width, shift(layer, product, r * width), width);
-    for (long r = 0; r < count && !job->accumulate; r++)
-        memset(shift(layer, result, r * stride), 0, (size_t)(job->n * kernels->element_size));
-    kernels->add(count, job->n, product, width, result, stride);
-}
-
-static void run_job(const struct work *w, const struct matmul *job, struct rows rows)
-{
-    const struct layer *layer = w->layer;
-    const struct block_io *io = w->io;
-    const struct stage_value *operand = &w->bound->value[job->operand], *result = &w->bound->value[job->result];
-    long count = rows.to - rows.from;
-    int masks = job->on_state >= 0 && layer->mask[job->on_state];
-    if (kind_of(w->bound, job->result) == PLACE_DINPUT && !io->wants_dx)
-        return;
-    void *c = shift(layer, row_at(layer, result, rows.step, rows.from), job->result_column);
-    if (masks && w->bound->program->backward) {
-        run_masked(w, job, rows, count, c, result->row_stride);
-        return;
-    }
-    if (io->table && kind_of(w->bound, job->operand) == PLACE_INPUT) {
-        long column = 0;
-        for (const struct matmul *j = layer->run.job; j < job; j++)
-            column += kind_of(w->bound, j->operand) == PLACE_INPUT ? padded(j->n) : 0;
-        layer->kernels->gather(count, padded(job->n), io->token + rows.step * layer->batch + rows.from,
-                               shift_const(layer, io->table, column), io->table_stride, c, result->row_stride);
-        return;
-    }
-    void *a = row_at(layer, operand, rows.step, rows.from);
-    long stride = operand->row_stride;
-    if (masks) {
-        stride = layer_state_width(layer, job->on_state);
-        a = shift(layer, layer->masked[job->on_state], (rows.step * layer->batch + rows.from) * stride);
-    }
-    layer->kernels->gemm(count, job->n, job->k, shift(layer, a, job->operand_column), stride,
-                         shift(layer, layer->packed_base, job->packed), c, result->row_stride, job->accumulate);
-}
-
-static void run_stage(const struct work *w, int stage, struct rows rows, int worker)
-{
-    const struct layer *layer = w->layer;
-    struct stage_call call = {w->bound->value, layer->size, rows.step, rows.from, rows.to};
-    if (w->bound->code)
-        w->bound->code[stage](&call);
-    else
-        interpret_stage(layer->cell, w->bound->program, stage, &call, (int)layer->kernels->element_size,
-                        layer->scratch + (size_t)worker * layer->scratch_bytes);
-}
-
-static void run_rows(const struct work *w, struct rows rows, int worker)
-{
-    const struct bound *bound = w->bound;
-    for (int level = 0; level < bound->program->levels[w->phase]; level++) {
+    const struct bound *bound = view->bound;
+    for (int level = 0; level < bound->program->levels[phase]; level++) {
+        if (part_fused(view, phase, level, rows))
+            continue;
         for (int i = 0; i < bound->jobs; i++)
-            if (bound->job[i].phase == w->phase && bound->job[i].level == level)
-                run_job(w, &bound->job[i], rows);
-        int stage = program_stage_at(bound->program, w->phase, level);
+            if (bound->job[i].phase == phase && bound->job[i].level == level)
+                part_job(view, &bound->job[i], rows);
+        int stage = program_stage_at(bound->program, phase, level);
         if (stage >= 0)
-            run_stage(w, stage, rows, worker);
+            part_whole_stage(view, stage, rows);
     }
 }
 
 static void block_task(void *context, long task, int worker)
 {
     const struct work *w = context;
+    struct view view = view_open(w->layer, w->bound, w->io, worker);
     long all = w->io->steps * w->layer->batch, to = (task + 1) * CHUNK;
-    run_rows(w, (struct rows){0, task * CHUNK, to < all ? to : all}, worker);
+    run_rows(&view, w->phase, (struct part){.row_from = task * CHUNK, .row_to = to < all ? to : all});
 }
 
 /* masked = state * mask, for the products that see a dropped-out state. */
@@ -605,44 +540,18 @@ static void mask_rows(const struct layer *layer, const struct block_io *io, long
     }
 }
 
-static void scale_row(long n, double scale, int element_size, void *row)
-{
-    for (long j = 0; j < n && element_size == 4; j++)
-        ((float *)row)[j] *= (float)scale;
-    for (long j = 0; j < n && element_size == 8; j++)
-        ((double *)row)[j] *= scale;
-}
-
-/* The gradient on its way to the step before: cut, or weighted (D2L 9.7.8). */
-void layer_scale_link(const struct layer *layer, const struct block_io *io, int state, long step, struct part part)
-{
-    long width = layer_state_width(layer, state), n = part.unit_to - part.unit_from;
-    for (long row = part.row_from; row < part.row_to && io->link[step] != 1; row++) {
-        void *units = shift(layer, layer->dstate[state], (step * layer->batch + row) * width + part.unit_from);
-        if (io->link[step] == 0)
-            memset(units, 0, (size_t)(n * layer->kernels->element_size));
-        else
-            scale_row(n, io->link[step], (int)layer->kernels->element_size, units);
-    }
-}
-
-static void scale_links(const struct layer *layer, const struct block_io *io, long step, long from, long to)
-{
-    for (int i = 0; i < layer->cell->states; i++)
-        layer_scale_link(layer, io, i, step, (struct part){from, to, 0, layer_state_width(layer, i)});
-}
-
 static void scan_task(void *context, long task, int worker)
 {
     const struct work *w = context;
     long from = task * w->group, to = from + w->group < w->layer->batch ? from + w->group : w->layer->batch;
     int back = w->bound->program->backward;
+    struct view view = view_open(w->layer, w->bound, w->io, worker);
     for (long i = 0; i < w->io->steps; i++) {
         long step = back ? w->io->steps - 1 - i : i;
         mask_rows(w->layer, w->io, step, from, to);
-        run_rows(w, (struct rows){step, from, to}, worker);
-        if (back && w->io->link)
-            scale_links(w->layer, w->io, step, from, to);
+        run_rows(&view, PHASE_SCAN, (struct part){.step = step, .row_from = from, .row_to = to});
+        for (int k = 0; k < w->layer->cell->states && back && w->io->link; k++)
+            part_link(&view, k, (struct part){step, from, to, 0, layer_state_width(w->layer, k)});
     }
 }
 

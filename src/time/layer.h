@@ -108,10 +108,6 @@ void layer_pack(struct layer *layer, const void *parameters, struct pool *pool);
 /* The block's output rows: a pointer into tape or state, and its row stride. */
 void *layer_output(const struct layer *layer, long first, long *stride);
 
-/* dL/d(state before `step`) on its way: rows [row_from, row_to) and units [unit_from, unit_to) times the step's link. */
-struct part { long row_from, row_to, unit_from, unit_to; };
-void layer_scale_link(const struct layer *layer, const struct block_io *io, int state, long step, struct part part);
-
 void layer_forward(struct layer *layer, const struct block_io *io, struct pool *pool);
 /* Slot `steps` of dstate holds dL/d(state after the block); slot 0 receives that before it. Adds to gradients. */
 void layer_backward(struct layer *layer, const struct block_io *io, void *gradients, struct pool *pool);

@@ -9,8 +9,6 @@
 
 /* Workers among whom a program's scan is worth sharing out by units; 1: it is not. */
 int units_workers(struct layer *layer, const struct bound *bound, int workers);
-/* Bytes that each worker needs in its scratch. */
-size_t units_scratch(const struct layer *layer);
 /* The scan of a block whose values are bound, by that many of the pool's workers. */
 void units_scan(struct layer *layer, const struct bound *bound, const struct block_io *io, struct pool *pool, int workers);
 

@@ -1,0 +1,247 @@
+/* part.c - see part.h. A stage of some units runs as if the layer had only these: the addresses of its operands are moved along
+ * and its width is cut, so generated code and interpreter know nothing of it. */
+#include "part.h"
+
+#include <string.h>
+
+enum {
+    NEAR = 1 << 17,                        /* bytes that a group of units may write: a part of a second-level cache */
+    GROUP = 64,                            /* units: groups are multiples, whatever the shape of a kernel's tiles */
+};
+
+static void *shift(const struct layer *layer, void *base, long elements)
+{
+    return (char *)base + elements * layer->kernels->element_size;
+}
+
+static void *row_at(const struct layer *layer, const struct stage_value *value, long step, long row)
+{
+    return shift(layer, value->base, step * value->step_stride + row * value->row_stride);
+}
+
+static enum place_kind kind_of(const struct bound *bound, int place)
+{
+    return bound->program->place[place].kind;
+}
+
+/* ---- views ---- */
+
+size_t view_scratch(const struct layer *layer)
+{
+    int run = layer->run.program->places, back = layer->back.program->places;
+    return (size_t)(run > back ? run : back) * sizeof(struct stage_value) + (size_t)layer->cell->dims * sizeof(long);
+}
+
+struct view view_open(const struct layer *layer, const struct bound *bound, const struct block_io *io, int worker)
+{
+    size_t sizes = (size_t)layer->cell->dims * sizeof(long);
+    char *end = layer->scratch + (size_t)(worker + 1) * layer->scratch_bytes;
+    struct view view = {layer, bound, io, worker, (struct stage_value *)(void *)(end - view_scratch(layer)),
+                        (long *)(void *)(end - sizes)};
+    memcpy(view.size, layer->size, sizes);
+    return view;
+}
+
+/* ---- products ---- */
+
+static int is_masked(const struct layer *layer, const struct matmul *job)
+{
+    return job->on_state >= 0 && layer->mask[job->on_state];
+}
+
+/* Backward, the mask is on the result. Rows of a block in the phase after are all of its steps, so a row's mask is found by its
+ * batch row. */
+static void masked_job(const struct view *v, const struct matmul *job, struct part rows)
+{
+    const struct layer *layer = v->layer;
+    const struct kernels *kernels = layer->kernels;
+    const struct stage_value *operand = &v->bound->value[job->operand], *value = &v->bound->value[job->result];
+    long width = layer_state_width(layer, job->on_state), batch = layer->batch, count = rows.row_to - rows.row_from;
+    void *product = shift(layer, layer->dmasked[job->on_state], (rows.step * batch + rows.row_from) * width);
+    void *result = shift(layer, row_at(layer, value, rows.step, rows.row_from), job->result_column);
+    kernels->gemm(count, job->n, job->k, shift(layer, row_at(layer, operand, rows.step, rows.row_from), job->operand_column),
+                  operand->row_stride, shift(layer, layer->packed_base, job->packed), product, width, 0);
+    for (long r = 0; r < count; r++)
+        kernels->multiply(1, job->n,
+                          shift(layer, layer->mask[job->on_state], (rows.row_from + r) % batch * width + job->result_column),
+                          width, shift(layer, product, r * width), width);
+    for (long r = 0; r < count && !job->accumulate; r++)
+        memset(shift(layer, result, r * value->row_stride), 0, (size_t)(job->n * kernels->element_size));
+    kernels->add(count, job->n, product, width, result, value->row_stride);
+}
+
+/* The table's first column for the products of a job. */
+static long table_column(const struct view *v, const struct matmul *job)
+{
+    long column = 0;
+    for (const struct matmul *j = v->layer->run.job; j < job; j++)
+        column += kind_of(v->bound, j->operand) == PLACE_INPUT ? padded(j->n) : 0;
+    return column;
+}
+
+/* Columns [from, to) of a job, counted from its first, to c. */
+static void columns(const struct view *v, const struct matmul *job, struct part rows, long from, long to, void *c, long ldc)
+{
+    const struct layer *layer = v->layer;
+    const struct stage_value *operand = &v->bound->value[job->operand];
+    long count = rows.row_to - rows.row_from, stride = operand->row_stride;
+    void *a = row_at(layer, operand, rows.step, rows.row_from);
+    if (v->io->table && kind_of(v->bound, job->operand) == PLACE_INPUT) {
+        const char *table = (const char *)v->io->table + (table_column(v, job) + from) * layer->kernels->element_size;
+        layer->kernels->gather(count, padded(to - from), v->io->token + rows.step * layer->batch + rows.row_from, table,
+                               v->io->table_stride, c, ldc);
+        return;
+    }
+    if (is_masked(layer, job)) {
+        stride = layer_state_width(layer, job->on_state);
+        a = shift(layer, layer->masked[job->on_state], (rows.step * layer->batch + rows.row_from) * stride);
+    }
+    layer->kernels->gemm(count, to - from, job->k, shift(layer, a, job->operand_column), stride,
+                         shift(layer, layer->packed_base, job->packed + from * job->k), c, ldc, job->accumulate);
+}
+
+static int is_unwanted(const struct view *v, const struct matmul *job)
+{
+    return kind_of(v->bound, job->result) == PLACE_DINPUT && !v->io->wants_dx;
+}
+
+void part_job(const struct view *v, const struct matmul *job, struct part rows)
+{
+    const struct stage_value *result = &v->bound->value[job->result];
+    if (is_unwanted(v, job))
+        return;
+    if (is_masked(v->layer, job) && v->bound->program->backward)
+        masked_job(v, job, rows);
+    else
+        columns(v, job, rows, 0, job->n, shift(v->layer, row_at(v->layer, result, rows.step, rows.row_from), job->result_column),
+                result->row_stride);
+}
+
+void part_product(const struct view *v, const struct matmul *job, int product, struct part part)
+{
+    const struct product *first = &v->bound->program->product[job->first_product], *p = first + product;
+    const struct stage_value *value = v->bound->value, *result = &value[p->result];
+    long width = padded(v->layer->size[v->bound->program->place[p->result].dim]), n = job->block < 0 ? width : padded(job->n);
+    long own = job->result_column, from = part.unit_from > own ? part.unit_from - own : 0;
+    long to = part.unit_to - own < n ? part.unit_to - own : n;
+    long column = ((char *)result->base - (char *)value[first->result].base) / v->layer->kernels->element_size;
+    if (from < to && !is_unwanted(v, job))
+        columns(v, job, part, column + from, column + to,
+                shift(v->layer, row_at(v->layer, result, part.step, part.row_from), own + from), result->row_stride);
+}
+
+/* ---- stages ---- */
+
+static void run_stage(const struct view *v, int stage, const struct stage_call *call)
+{
+    if (v->bound->code)
+        v->bound->code[stage](call);
+    else
+        interpret_stage(v->layer->cell, v->bound->program, stage, call, (int)v->layer->kernels->element_size,
+                        v->layer->scratch + (size_t)v->worker * v->layer->scratch_bytes);
+}
+
+void part_whole_stage(const struct view *v, int stage, struct part rows)
+{
+    run_stage(v, stage, &(struct stage_call){v->bound->value, v->layer->size, rows.step, rows.row_from, rows.row_to});
+}
+
+void part_stage(const struct view *v, int stage, struct part part)
+{
+    const struct program *program = v->bound->program;
+    int dim = program->stage[stage].dim;
+    long size = v->layer->size[dim];
+    for (int i = 0; i < program->places; i++) {
+        v->value[i] = v->bound->value[i];
+        if (program->place[i].dim == dim)
+            v->value[i].base = shift(v->layer, v->value[i].base, part.unit_from);
+    }
+    v->size[dim] = (part.unit_to < size ? part.unit_to : size) - part.unit_from;
+    if (v->size[dim] > 0)
+        run_stage(v, stage, &(struct stage_call){v->value, v->size, part.step, part.row_from, part.row_to});
+    v->size[dim] = size;
+}
+
+/* ---- links ---- */
+
+static void scale_row(long n, double scale, int element_size, void *row)
+{
+    for (long j = 0; j < n && element_size == 4; j++)
+        ((float *)row)[j] *= (float)scale;
+    for (long j = 0; j < n && element_size == 8; j++)
+        ((double *)row)[j] *= scale;
+}
+
+void part_link(const struct view *v, int state, struct part part)
+{
+    const struct layer *layer = v->layer;
+    double link = v->io->link[part.step];
+    long width = layer_state_width(layer, state), n = part.unit_to - part.unit_from;
+    for (long row = part.row_from; row < part.row_to && link != 1; row++) {
+        void *units = shift(layer, layer->dstate[state], (part.step * layer->batch + row) * width + part.unit_from);
+        if (link == 0)
+            memset(units, 0, (size_t)(n * layer->kernels->element_size));
+        else
+            scale_row(n, link, (int)layer->kernels->element_size, units);
+    }
+}
+
+/* ---- products and stage together ---- */
+
+/* A stage must not write what products of later units read. */
+static int stores_to(const struct program *program, const struct stage *stage, int place)
+{
+    for (int k = 0; k < stage->count; k++) {
+        int n = program->order[stage->first + k];
+        if (program->stored[n] && program->place_of[n] == place)
+            return 1;
+    }
+    return 0;
+}
+
+static int goes_with(const struct view *v, const struct matmul *job, const struct stage *stage)
+{
+    const struct program *program = v->bound->program;
+    for (int k = 0; k < job->product_count; k++)
+        if (program->place[program->product[job->first_product + k].result].dim != stage->dim)
+            return 0;
+    return !(is_masked(v->layer, job) && program->backward) && !stores_to(program, stage, job->operand);
+}
+
+/* Units at a time; 0: the level is not to be fused. */
+static long units_at_once(const struct view *v, enum phase phase, int level, int stage, long rows)
+{
+    const struct bound *bound = v->bound;
+    long products = 0;
+    for (int i = 0; i < bound->jobs; i++) {
+        const struct matmul *job = &bound->job[i];
+        if (job->phase != phase || job->level != level)
+            continue;
+        if (!goes_with(v, job, &bound->program->stage[stage]))
+            return 0;
+        products += job->deep ? 1 : job->product_count;
+    }
+    long units = products ? NEAR / v->layer->kernels->element_size / (rows * products) / GROUP * GROUP : 0;
+    return products && units < GROUP ? GROUP : units;
+}
+
+int part_fused(const struct view *v, enum phase phase, int level, struct part rows)
+{
+    const struct bound *bound = v->bound;
+    int stage = program_stage_at(bound->program, phase, level);
+    if (stage < 0 || bound->program->stage[stage].dim < 0)
+        return 0;
+    long width = padded(v->layer->size[bound->program->stage[stage].dim]);
+    long units = width > GROUP ? units_at_once(v, phase, level, stage, rows.row_to - rows.row_from) : 0;
+    if (units == 0 || units >= width)
+        return 0;
+    for (long from = 0; from < width; from += units) {
+        struct part part = {rows.step, rows.row_from, rows.row_to, from, from + units < width ? from + units : width};
+        for (int i = 0; i < bound->jobs; i++)
+            if (bound->job[i].phase == phase && bound->job[i].level == level)
+                for (int k = 0; k < (bound->job[i].deep ? 1 : bound->job[i].product_count); k++)
+                    part_product(v, &bound->job[i], k, part);
+        part_stage(v, stage, part);
+    }
+    return 1;
+}
