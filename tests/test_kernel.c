@@ -90,7 +90,17 @@ enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /* ---- c = a B ---- */
 
-static void check_gemm(long m, long n, long k, int accumulate, int transposed)
+/* m = 1 runs twice: by gemm and by gemv, which has another order of sums. */
+static void multiply(int by_row, long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc,
+                     int accumulate)
+{
+    if (by_row)
+        table->gemv(n, k, a, packed, c, accumulate);
+    else
+        table->gemm(m, n, k, a, lda, packed, c, ldc, accumulate);
+}
+
+static void check_gemm(int by_row, long m, long n, long k, int accumulate, int transposed)
 {
     long lda = padded(k);
     long ldc = padded(n) + 16;
@@ -102,7 +112,7 @@ static void check_gemm(long m, long n, long k, int accumulate, int transposed)
     long ks = transposed ? 1 : n;
     long ns = transposed ? k : 1;
     table->pack(k, n, w, ks, ns, packed);
-    table->gemm(m, n, k, a, lda, packed, c, ldc, accumulate);
+    multiply(by_row, m, n, k, a, lda, packed, c, ldc, accumulate);
     for (long i = 0; i < m; i++)
         for (long j = 0; j < ldc; j++) {
             long double sum = accumulate ? get(before, i * ldc + j) : 0;
@@ -131,11 +141,15 @@ static void test_gemm(void)
     for (int m = 0; m < SIZES; m++)
         for (int n = 0; n < SIZES; n++)
             for (int k = 0; k < SIZES; k++)
-                check_gemm(sizes[m], sizes[n], sizes[k], (m + n + k) % 2, (m + k) % 2);
-    check_gemm(3, 33, 513, 0, 1); /* more than one block of k, of rows, of columns */
-    check_gemm(200, 17, 257, 1, 0);
-    check_gemm(5, 1100, 40, 0, 0);
+                check_gemm(0, sizes[m], sizes[n], sizes[k], (m + n + k) % 2, (m + k) % 2);
+    check_gemm(0, 3, 33, 513, 0, 1); /* more than one block of k, of rows, of columns */
+    check_gemm(0, 200, 17, 257, 1, 0);
+    check_gemm(0, 5, 1100, 40, 0, 0);
     report("gemm", "(k + 2) u sum |a b|, as k products are rounded and added");
+    for (int n = 0; n < SIZES; n++)
+        for (int k = 0; k < SIZES; k++)
+            check_gemm(1, 1, sizes[n], sizes[k], (n + k) % 2, k % 2);
+    report("gemv", "(k + 2) u sum |a b|, as k products are rounded and added");
 }
 
 static void test_gemm_edges(void)

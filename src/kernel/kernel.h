@@ -31,6 +31,9 @@ struct kernels {
     /* c[m, padded(n)] = a[m, k] B (+ c if accumulate). c is an activation: its padding columns are written (zero times). */
     void (*gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
 
+    /* The same for one row, faster, with another order of sums: for rows that are never part of a larger product. */
+    void (*gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate);
+
     /* c[m, n] += a[rows, m]^T b[rows, n], the sum over time and batch of outer products (D2L 9.7.16). c natural, ldc >= n.
      * scratch: gemm_tn_scratch elements. Sums over fixed blocks of rows counted from row 0. */
     void (*gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,

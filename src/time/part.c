@@ -96,8 +96,12 @@ static void columns(const struct view *v, const struct matmul *job, struct part 
         stride = layer_state_width(layer, job->on_state);
         a = shift(layer, layer->masked[job->on_state], (rows.step * layer->batch + rows.row_from) * stride);
     }
-    layer->kernels->gemm(count, to - from, job->k, shift(layer, a, job->operand_column), stride,
-                         shift(layer, layer->packed_base, job->packed + from * job->k), c, ldc, job->accumulate);
+    const void *matrix = shift(layer, layer->packed_base, job->packed + from * job->k);
+    if (job->phase == PHASE_SCAN && layer->batch == 1)
+        layer->kernels->gemv(to - from, job->k, shift(layer, a, job->operand_column), matrix, c, job->accumulate);
+    else
+        layer->kernels->gemm(count, to - from, job->k, shift(layer, a, job->operand_column), stride, matrix, c, ldc,
+                             job->accumulate);
 }
 
 static int is_unwanted(const struct view *v, const struct matmul *job)

@@ -22,11 +22,11 @@ enum {
 /* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an
  * element of A, and there should be at least 8, as a multiply-add takes 4 cycles and two can start in each. */
 #if defined(__AVX512F__)
-enum { MOST = 12, NARROW = 1, SQUARE = 2 };
+enum { MOST = 12, NARROW = 1, SQUARE = 2, ROW_VECS = 4 };
 #elif defined(__AVX__)
-enum { MOST = 6, NARROW = 2, SQUARE = 2 };
+enum { MOST = 6, NARROW = 2, SQUARE = 2, ROW_VECS = 4 };
 #else
-enum { MOST = 4, NARROW = 2, SQUARE = 2 };
+enum { MOST = 4, NARROW = 2, SQUARE = 2, ROW_VECS = PANEL / VLEN };
 #endif
 
 #ifdef __clang__
@@ -121,19 +121,30 @@ static inline long up(long n, long multiple) { return (n + multiple - 1) / multi
 
 /* ---- c = a B ---- */
 
+/* A few columns over a few steps of k, [k][PANEL]. One of the strides is 1, as a rule, and then a line of w is read whole. */
+static void pack_square(long k, long columns, const real *from, long k_stride, long n_stride, real *to)
+{
+    if (n_stride == 1 && columns == PANEL) {
+        for (long i = 0; i < k; i++)
+            memcpy(to + i * PANEL, from + i * k_stride, PANEL * sizeof(real));
+        return;
+    }
+    for (long l = 0; l < columns; l++)
+        for (long i = 0; i < k; i++)
+            to[i * PANEL + l] = from[i * k_stride + l * n_stride];
+    for (long i = 0; i < k; i++)
+        for (long l = columns; l < PANEL; l++)
+            to[i * PANEL + l] = 0;
+}
+
 void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed)
 {
+    enum { SQUARE_STEPS = 16 };
     const real *from = w;
     real *to = packed;
-    for (long j = 0; j < n; j += PANEL, from += PANEL * n_stride) {
-        long columns = n - j < PANEL ? n - j : PANEL;
-        for (long i = 0; i < k; i++, to += PANEL) {
-            for (long l = 0; l < columns; l++)
-                to[l] = from[i * k_stride + l * n_stride];
-            for (long l = columns; l < PANEL; l++)
-                to[l] = 0;
-        }
-    }
+    for (long j = 0; j < n; j += PANEL, from += PANEL * n_stride, to += k * PANEL)
+        for (long i = 0; i < k; i += SQUARE_STEPS)
+            pack_square(least(k - i, SQUARE_STEPS), least(n - j, PANEL), from + i * k_stride, k_stride, n_stride, to + i * PANEL);
 }
 
 struct product {
@@ -215,6 +226,45 @@ void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *pac
             blocks_times_panels(&p, rows);
         }
     }
+}
+
+/* ---- one row ---- */
+
+/* With one row there are too few sums to keep the adders busy, so even and odd steps of k have sums of their own. */
+static inline __attribute__((always_inline)) void row_times_panels(int vecs, long k, const real *a, const real *b, long panel_step,
+                                                                  real *c, int accumulate)
+{
+    vec sum[2][ROW_VECS];
+    UNROLL
+    for (int v = 0; v < vecs; v++)
+        sum[0][v] = sum[1][v] = v_splat(0);
+    long i = 0;
+    for (; i + 1 < k; i += 2)
+        UNROLL
+        for (int odd = 0; odd < 2; odd++)
+            UNROLL
+            for (int v = 0; v < vecs; v++)
+                sum[odd][v] += a[i + odd] * v_load(b + (i + odd) * PANEL + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
+    for (; i < k; i++)
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            sum[0][v] += a[i] * v_load(b + i * PANEL + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
+    UNROLL
+    for (int v = 0; v < vecs; v++) {
+        vec all = sum[0][v] + sum[1][v];
+        v_store(c + v * VLEN, accumulate ? v_load(c + v * VLEN) + all : all);
+    }
+}
+
+void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate)
+{
+    const real *b = packed;
+    long j = 0;
+    n = padded(n);
+    for (; j + ROW_VECS * VLEN <= n; j += ROW_VECS * VLEN)
+        row_times_panels(ROW_VECS, k, a, b + j / PANEL * PANEL * k + j % PANEL, k * PANEL, (real *)c + j, accumulate);
+    for (; j < n; j += PANEL)
+        row_times_panels(PANEL / VLEN, k, a, b + j * k, k * PANEL, (real *)c + j, accumulate);
 }
 
 /* ---- c += a^T b ---- */

@@ -14,6 +14,7 @@ const struct kernels NAME(kernels) = {
     .pack = NAME(pack),
     .gemm = NAME(gemm),
     .gemm_tn = NAME(gemm_tn),
+    .gemv = NAME(gemv),
     .gemm_tn_scratch = NAME(gemm_tn_scratch),
     .column_sum = NAME(column_sum),
     .add_row = NAME(add_row),
