@@ -37,7 +37,7 @@ static double ref_sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 /* The limits are those of the comment in vmath.h; those of exp, sigmoid and tanh from every float there is, with and without
  * fused multiply-adds, the others from every 61st, and half a unit for those that only round. */
 static const struct row { const char *name; unary *fn; double (*reference)(double); double limit; } rows[] = {
-    {"exp", fn_exp, exp, 2.0},          {"log", fn_log, log, 0.9},    {"tanh", fn_tanh, tanh, 2.6},
+    {"exp", fn_exp, exp, 2.8},          {"log", fn_log, log, 0.9},    {"tanh", fn_tanh, tanh, 2.6},
     {"sigmoid", fn_sigmoid, ref_sigmoid, 2.6}, {"softplus", fn_softplus, ref_softplus, 1.8},
     {"sqrt", fn_sqrt, sqrt, 0.5001},    {"sin", fn_sin, sin, 0.6},    {"cos", fn_cos, cos, 0.6},
     {"abs", fn_abs, fabs, 0},           {"square", fn_square, ref_square, 0.5001},

@@ -5,7 +5,7 @@
  * is a polynomial without branches or tables, the worst error below in units in the last place (ulp), found by
  * tests/test_vmath.c against double precision over all magnitudes; in double precision it is libm, lane by lane.
  *
- *     exp 2.0   log 0.9   sigmoid 2.6   tanh 2.6   softplus 1.8   sin, cos 0.6   sqrt and / rounded once
+ *     exp 2.8   log 0.9   sigmoid 2.6   tanh 2.6   softplus 1.8   sin, cos 0.6   sqrt and / rounded once
  *
  * NaN comes out wherever NaN goes in (but v_less and v_step, which are comparisons, give 0), results too small to be
  * normal are right to the last place too, exp(-inf) is 0 and log(0) is -inf. */
