@@ -64,7 +64,8 @@ LIB_OBJECTS = $(LIB_SOURCES:src/%.c=$(B)/obj/%.o) $(if $(GENERATED),$(B)/obj/bui
               $(foreach kernel,$(KERNELS),$(ISA_NAMES:%=$(B)/obj/%.$(kernel).o))
 CLI_OBJECTS = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 TESTS       = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
-BENCHES     = $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/bench_*.c))
+BENCHES     = $(patsubst bench/%.c,$(B)/bench/%,bench/bench.c $(wildcard bench/bench_*.c))
+CONTEST     = bench/machine.c bench/ours.c bench/onednn.c#   linked with bench/bench.c
 PROGRAM     = $(if $(wildcard cli/main.c),$(B)/bptt)
 
 # ---- What to ask for ----
@@ -212,6 +213,14 @@ $(B)/bench/%: bench/%.c $(B)/libbptt.a
 	$(SAY) "  CC    $@"
 	$(Q)$(COMPILE) -MF $@.d -Iinclude -o $@ $< $$(sed -n '1,9s,^// link: *,,p' $<) \
 		$(B)/libbptt.a $(LDFLAGS) $(LIBS)
+
+# oneDNN is a peer where its version 2 is here (version 3 has another interface).
+ONEDNN = $(shell echo 'int main(void) { return !dnnl_lstm_forward_desc_init; }' | \
+           $(CC) -include oneapi/dnnl/dnnl.h -x c - -o /dev/null -ldnnl 2> /dev/null && echo -DHAVE_ONEDNN -ldnnl)
+$(B)/bench/bench: bench/bench.c $(CONTEST) $(wildcard bench/*.h) $(B)/libbptt.a
+	@mkdir -p $(@D)
+	$(SAY) "  CC    $@"
+	$(Q)$(CC) $(STANDARD) $(OPTIMISE) $(CPPFLAGS) -Iinclude -o $@ $< $(CONTEST) $(B)/libbptt.a $(LDFLAGS) $(ONEDNN) $(LIBS)
 
 # ---- Installing ----
 
