@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "json.h"
+#include "kernels.h"
 #include "options.h"
 #include "say.h"
 
@@ -165,6 +166,8 @@ static void emit_case(struct emit *emit, const struct bench *bench, size_t i)
     emit_text(emit, "precision", c->precision == BPTT_F64 ? "f64" : "f32");
     emit_number(emit, "peak_gflops", 1e-9 * speed->peak);
     emit_kernel(emit, &speed->kernel);
+    emit_whole(emit, "scan_workers", speed->scan_workers);
+    emit_flag(emit, "scan_units", speed->scan_units);
     emit_figure(emit, "forward", &speed->forward, speed->peak, steps);
     emit_figure(emit, "gradient", &speed->gradient, speed->peak, steps);
     emit_figure(emit, "step", &speed->step, one, 1);
@@ -221,6 +224,7 @@ static void print_bench(const struct bench *bench, const struct bench_values *va
            (long long)(c->inputs ? c->inputs : c->hidden), (long long)c->hidden, (long long)c->layers, (long long)c->length,
            (long long)c->batch, speed->threads);
     printf("equations %s; products %s\n  %s\n", speed->kernel.cell, speed->kernel.products, speed->kernel.reason);
+    say_scan(stdout, speed->threads, speed->scan_workers, speed->scan_units);
     printf("peak of multiply-adds measured here: %.1f GFLOP/s, of one thread %.1f\n", 1e-9 * speed->peak, 1e-9 * one);
     print_figure("forward", &speed->forward, speed->peak, steps);
     print_figure("forward and backward", &speed->gradient, speed->peak, steps);

@@ -39,6 +39,16 @@ void say_kernels(FILE *out, const bptt_model *model, int precision)
     say_layers(out, first, layers - 1, &kernel);
 }
 
+void say_scan(FILE *out, int threads, int workers, int units)
+{
+    if (units)
+        fprintf(out, "within a step %d of %d workers share the hidden units (too few rows for each to have some)\n", workers, threads);
+    else if (workers > 1)
+        fprintf(out, "within a step %d of %d workers share the rows\n", workers, threads);
+    else if (threads > 1)
+        fprintf(out, "within a step one of %d workers does it all: one row, and its units are not worth sharing\n", threads);
+}
+
 void emit_kernels(struct emit *emit, const bptt_model *model, int precision)
 {
     bptt_kernel kernel;

@@ -114,6 +114,9 @@ static void show_json(const bptt_plan *plan, const bptt_model *model)
     emit_number(&emit, "slow_down", plan->slow_down);
     emit_close(&emit, '}');
     emit_kernels(&emit, model, BPTT_F32);
+    emit_whole(&emit, "threads", plan->threads);
+    emit_whole(&emit, "scan_workers", plan->scan_workers);
+    emit_flag(&emit, "scan_units", plan->scan_units);
     emit_close(&emit, '}');
 }
 
@@ -132,6 +135,12 @@ static void show_text(const bptt_plan *plan, const bptt_model_info *info, const 
         if (steps[i].value)
             printf("  %-14s %12s  %s\n", steps[i].name, say_count(steps[i].value).text, steps[i].what);
     printf("  %-14s %11.2fx  against all recorded, by these steps (a backward one as two forward ones)\n", "time", plan->slow_down);
+}
+
+static void say_run(const bptt_model *model, const bptt_plan *plan)
+{
+    say_kernels(stdout, model, BPTT_F32);
+    say_scan(stdout, plan->threads, plan->scan_workers, plan->scan_units);
 }
 
 static int write_text(const char *path, const char *text, bptt_error *error)
@@ -181,7 +190,7 @@ static int show(const bptt_model *model, const bptt_plan *plan, const bptt_model
     else
         show_text(plan, info, values);
     if (!values->json && !values->quiet)
-        say_kernels(stdout, model, BPTT_F32);
+        say_run(model, plan);
     return values->json || values->quiet ? status : show_schedule(model, values, error);
 }
 

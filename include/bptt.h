@@ -307,6 +307,8 @@ typedef struct bptt_plan {
     int64_t disk;                          /* kept states that lie there */
     int64_t steps, rows, kept, spilled;    /* T; steps on tape; states kept in memory and on disk */
     int64_t advanced, recorded_steps, reversed, updates;   /* of one window */
+    int threads;                           /* workers of the run */
+    int scan_workers, scan_units;          /* those that layer 0 keeps busy within a step; 1: each has some hidden units, else rows */
     double slow_down;                      /* against all recorded; a backward step counted as two forward ones */
 } bptt_plan;
 /* The schedule of a window as text (owned): "list", "picture" (`columns` wide) or "svg". */
@@ -555,6 +557,7 @@ typedef struct bptt_speed {
     bptt_speed_figure gradient;            /* forward and backward, with the gradients of parameters, inputs and states */
     bptt_speed_figure step;                /* streaming: one step of one row, one thread, float32 */
     bptt_kernel kernel;                    /* of layer 0 */
+    int scan_workers, scan_units;          /* as in bptt_plan */
 } bptt_speed;
 
 /* Measures the cases in turns, so that what else the machine does meets all of them, for about `seconds` each. */

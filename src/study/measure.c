@@ -249,6 +249,7 @@ static int report(struct subject *s, bptt_error *error)
     double operations, rows = (double)s->config->batch * (double)s->config->length;
     int status = count_operations(s, &operations, error);
     s->out->threads = pool_workers(s->gradient.pool);
+    s->out->scan_workers = layer_scan_workers(&s->gradient.layer[0], s->out->threads, &s->out->scan_units);
     s->out->forward = figure(s, 0, rows * operations);
     s->out->gradient = figure(s, 1, 3 * rows * operations);
     s->out->step = figure(s, 2, operations);

@@ -572,6 +572,13 @@ static void run_phases(struct layer *layer, struct bound *bound, const struct bl
     }
 }
 
+int layer_scan_workers(const struct layer *layer, int workers, int *by_units)
+{
+    int sharing = units_worth(layer, &layer->run, workers);
+    *by_units = sharing > 1;
+    return sharing > 1 ? sharing : layer->batch < workers ? (int)layer->batch : workers;
+}
+
 void layer_forward(struct layer *layer, const struct block_io *io, struct pool *pool)
 {
     run_phases(layer, &layer->run, io, pool);

@@ -97,6 +97,8 @@ struct block_io {
 int layer_new(struct layer *layer, const bptt_cell *cell, const long *size, long batch, const struct kernels *kernels,
               const struct slot *slot, bptt_error *error);
 void layer_free(struct layer *layer);
+/* Workers that its forward scan keeps busy, of so many; by_units: they share hidden units, else batch rows. */
+int layer_scan_workers(const struct layer *layer, int workers, int *by_units);
 void layer_interpret(struct layer *layer);                 /* from now on without generated code */
 
 /* Elements of each kind of memory. */

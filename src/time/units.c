@@ -43,17 +43,22 @@ static int any_mask(const struct layer *layer)
     return 0;
 }
 
-int units_workers(struct layer *layer, const struct bound *bound, int workers)
+int units_worth(const struct layer *layer, const struct bound *bound, int workers)
 {
     long work = 0;
     for (int i = 0; i < bound->jobs; i++)
         if (bound->job[i].phase == PHASE_SCAN)
             work += bound->job[i].n * bound->job[i].k * layer->batch;
-    if (layer->alone > 0 && layer->alone--)
-        return 1;
     if (workers == 1 || layer->batch >= FEW_ROWS * workers || any_mask(layer))
         return 1;
     return work / LEAST < workers ? (work >= 2 * LEAST ? (int)(work / LEAST) : 1) : workers;
+}
+
+int units_workers(struct layer *layer, const struct bound *bound, int workers)
+{
+    if (layer->alone > 0 && layer->alone--)
+        return 1;
+    return units_worth(layer, bound, workers);
 }
 
 /* ---- meeting ---- */

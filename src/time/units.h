@@ -8,6 +8,8 @@
 #include "layer.h"
 
 /* Workers among whom a program's scan is worth sharing out by units; 1: it is not. */
+int units_worth(const struct layer *layer, const struct bound *bound, int workers);
+/* The same for the next block: 1 also for some time after the workers waited for each other in vain. */
 int units_workers(struct layer *layer, const struct bound *bound, int workers);
 /* The scan of a block whose values are bound, by that many of the pool's workers. */
 void units_scan(struct layer *layer, const struct bound *bound, const struct block_io *io, struct pool *pool, int workers);

@@ -266,6 +266,16 @@ static void forecast(struct bptt_trainer *t, bptt_plan *plan)
     plan->slow_down = cost.slow_down;
 }
 
+static void plan_scan(const struct bptt_trainer *t, bptt_plan *plan)
+{
+    plan->threads = pool_workers(t->net.pool);
+    plan->scan_workers = layer_scan_workers(&t->net.layer[0], plan->threads, &plan->scan_units);
+    if (plan->scan_units && t->config.dropout_state > 0) {     /* its masks, not there yet, keep the units together */
+        plan->scan_units = 0;
+        plan->scan_workers = t->config.batch < plan->threads ? (int)t->config.batch : plan->threads;
+    }
+}
+
 int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config, bptt_plan *plan, bptt_error *error)
 {
     struct bptt_trainer t;
@@ -285,6 +295,7 @@ int bptt_trainer_plan(const bptt_model *model, const bptt_trainer_config *config
     plan->program = config->memory ? (int64_t)(memory_resident() + MARGIN) - model->count * (int64_t)sizeof(float) : 0;
     plan->total = (int64_t)t.net.plan.total + model->count * (int64_t)sizeof(float) + plan->influence + plan->program;
     forecast(&t, plan);
+    plan_scan(&t, plan);
     network_free(&t.net);
     return BPTT_OK;
 }

@@ -23,6 +23,17 @@ check "plan --json" grep -q '"kernels": \[{"cell": "built in, .*", "products": "
 run "$BPTT" plan --hidden 16 --quiet
 out_lacks "layer" "plan --quiet says the total alone"
 
+run "$BPTT" plan --hidden 256 --batch 16 --threads 2
+out_has "within a step 2 of 2 workers share the rows" "many rows"
+run "$BPTT" plan --hidden 256 --batch 1 --threads 2
+out_has "within a step 2 of 2 workers share the hidden units" "one row, many units"
+run "$BPTT" plan --hidden 8 --batch 1 --threads 2
+out_has "within a step one of 2 workers does it all" "one row, few units"
+run "$BPTT" plan --hidden 256 --batch 1 --dropout-state 0.5 --threads 2
+out_has "within a step one of 2 workers does it all" "one row, and a mask on the state"
+run "$BPTT" plan --hidden 8 --batch 1 --threads 1
+out_lacks "within a step" "one thread"
+
 run env BPTT_ISA=generic "$BPTT" plan --hidden 16
 out_has "equations built in, generic; products micro-kernels, generic" "a forced instruction set"
 best=$("$BPTT" plan --hidden 16 | sed -n 's/^layer 0: .*micro-kernels, //p')
