@@ -42,7 +42,8 @@ void say_kernels(FILE *out, const bptt_model *model, int precision)
 void say_scan(FILE *out, int threads, int workers, int units)
 {
     if (units)
-        fprintf(out, "within a step %d of %d workers share the hidden units (too few rows for each to have some)\n", workers, threads);
+        fprintf(out, "within a step %d of %d workers share the hidden units (too few rows for each to have some)\n", workers,
+                threads);
     else if (workers > 1)
         fprintf(out, "within a step %d of %d workers share the rows\n", workers, threads);
     else if (threads > 1)
