@@ -299,6 +299,25 @@ int network_forward(struct network *net, struct window *window, bptt_error *erro
     return status;
 }
 
+void network_prepare_steps(struct network *net)
+{
+    struct window window = {.steps = 1};
+    struct stretch s = stretch_at(net, &window, 0, 1, 0);
+    take_states(net, 0);
+    stretch_prepare_step(&s);
+}
+
+int network_step(struct network *net, struct window *window, bptt_error *error)
+{
+    struct stretch s = stretch_at(net, window, 0, 1, 0);
+    int status = stretch_check_window(net, window, error);
+    if (!status)
+        status = stretch_step(&s, error);
+    if (!status)
+        move_states(net, 0, 1);
+    return status;
+}
+
 static void begin_links(struct network *net)
 {
     double *link = region(net, net->memory->links);

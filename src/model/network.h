@@ -108,6 +108,10 @@ void network_clear_final_gradient(struct network *net);
 
 /* Runs the window from the carried states and leaves its last states there. Fills output and, with a target, loss. */
 int network_forward(struct network *net, struct window *window, bptt_error *error);
+/* Windows of one step, again and again, at less cost: prepare takes up the carried states, step goes on from there (and leaves
+ * the carried ones behind). For networks of one thread without dropout; output is wanted. */
+void network_prepare_steps(struct network *net);
+int network_step(struct network *net, struct window *window, bptt_error *error);
 /* The same by the network's strategy, and adds dL/dparameters to net->gradients; fills initial_gradient, input_gradient and
  * loss. Starts from final_gradient. window->steps <= config.steps. */
 int network_gradient(struct network *net, struct window *window, bptt_error *error);

@@ -22,6 +22,7 @@ int bptt_stream_new(const bptt_model *model, int64_t batch, bptt_stream **out, b
         return status;
     }
     network_load(&stream->net);
+    network_prepare_steps(&stream->net);
     *out = stream;
     return BPTT_OK;
 }
@@ -36,6 +37,7 @@ void bptt_stream_free(bptt_stream *stream)
 int bptt_stream_reset(bptt_stream *stream)
 {
     network_reset(&stream->net);
+    network_prepare_steps(&stream->net);
     return BPTT_OK;
 }
 
@@ -46,5 +48,5 @@ int bptt_stream_step(bptt_stream *stream, const void *x, float *y, bptt_error *e
         window.token = x;
     else
         window.x = x;
-    return network_forward(&stream->net, &window, error);
+    return network_step(&stream->net, &window, error);
 }

@@ -356,6 +356,33 @@ int stretch_outputs(struct stretch *s, bptt_error *error)
     return run_head(s, error);
 }
 
+/* ---- streaming ---- */
+
+void stretch_prepare_step(const struct stretch *s)
+{
+    for (int l = 0; l < s->net->model->layers; l++) {
+        struct block_io io = layer_io(s, l);
+        layer_prepare_step(&s->net->layer[l], &io);
+    }
+}
+
+int stretch_step(struct stretch *s, bptt_error *error)
+{
+    int status = fetch(s, FEED_INPUT, error);
+    if (status)
+        return status;
+    if (!s->net->table)
+        input_rows(s, 0, s->rows);
+    for (int l = 0; l < s->net->model->layers; l++) {
+        struct block_io io = {.steps = 1, .token = s->token};
+        if (l == 0 && s->net->table)
+            io = layer_io(s, l);
+        layer_step(&s->net->layer[l], &io);
+    }
+    head_rows(s, 0, s->rows);
+    return BPTT_OK;
+}
+
 /* ---- backward ---- */
 
 static void embed_gradient_task(void *context, long task, int worker)

@@ -66,6 +66,8 @@ struct stretch {
 
 /* Each returns a status: rows may come from a file. */
 int stretch_forward(struct stretch *stretch, bptt_error *error);
+void stretch_prepare_step(const struct stretch *stretch);             /* its one step will be run again and again */
+int stretch_step(struct stretch *stretch, bptt_error *error);         /* forward and outputs */
 int stretch_outputs(struct stretch *stretch, bptt_error *error);      /* after forward: outputs and losses, no gradient */
 int stretch_backward(struct stretch *stretch, bptt_error *error);
 void stretch_draw_state_masks(struct network *net, const struct window *window);

@@ -584,6 +584,18 @@ void layer_forward(struct layer *layer, const struct block_io *io, struct pool *
     run_phases(layer, &layer->run, io, pool);
 }
 
+void layer_prepare_step(struct layer *layer, const struct block_io *io)
+{
+    bind_block(layer, &layer->run, io);
+}
+
+void layer_step(struct layer *layer, const struct block_io *io)
+{
+    struct view view = view_open(layer, &layer->run, io, 0);
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        run_rows(&view, (enum phase)phase, (struct part){.row_to = layer->batch});
+}
+
 /* ---- weight gradients of a block ---- */
 
 struct gradient_work { struct layer *layer; const struct block_io *io; void *gradients; long workers; int wave; };

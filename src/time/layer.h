@@ -111,6 +111,10 @@ void layer_pack(struct layer *layer, const void *parameters, struct pool *pool);
 void *layer_output(const struct layer *layer, long first, long *stride);
 
 void layer_forward(struct layer *layer, const struct block_io *io, struct pool *pool);
+/* One step from slot 0 to slot 1, again and again, on the calling thread: addresses are looked up once, by prepare. Between steps
+ * of `io` only what its pointers point to and the tokens may change. */
+void layer_prepare_step(struct layer *layer, const struct block_io *io);
+void layer_step(struct layer *layer, const struct block_io *io);
 /* Slot `steps` of dstate holds dL/d(state after the block); slot 0 receives that before it. Adds to gradients. */
 void layer_backward(struct layer *layer, const struct block_io *io, void *gradients, struct pool *pool);
 
