@@ -32,5 +32,6 @@ extern const struct command horizon_command;
 extern const struct command compare_command;
 extern const struct command graph_command;
 extern const struct command bench_command;
+extern const struct command inspect_command;
 
 #endif

@@ -416,6 +416,92 @@ int bptt_horizon(const bptt_model *model, const char *const *files, size_t file_
                  bptt_horizon_report *report, bptt_error *error);
 void bptt_horizon_clear(bptt_horizon_report *report);
 
+/* ---- Inspection: what flows back through time in a model, layer by layer and state by state ---------------------------------
+ * Gradients by lag: Hochreiter 1991; Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013. Lyapunov exponents by
+ * repeated QR: Benettin et al. 1980; of recurrent networks: Vogt et al. 2022. Saturation of gates: Karpathy, Johnson and
+ * Fei-Fei 2015. */
+
+typedef struct bptt_inspect_options {
+    size_t size;
+    int64_t lags;                          /* 0: 256, or as many as the data allow */
+    int64_t batch, windows;                /* losses L_t looked back from: rows side by side, and how many times */
+    int64_t steps;                         /* walked with exponents and activities; 0: as many as a fixed number of operations allows */
+    int64_t jacobians;                     /* of each layer, taken apart; 0: likewise */
+    int64_t exponents;                     /* of each layer, from the largest on */
+    int64_t memory;                        /* bytes for the whole process; 0: no limit */
+    int threads;                           /* 0: as many as the machine has */
+    uint64_t seed;                         /* of the places in the data and of directions to start from */
+    int (*on_progress)(const char *what, double fraction, void *user);     /* or NULL; not 0: stop (BPTT_INTERRUPTED) */
+    void *user;
+} bptt_inspect_options;
+bptt_inspect_options bptt_inspect_defaults(void);
+
+/* Over what was sampled; NaN where nothing was. */
+typedef struct bptt_spread { double mean, least, low, median, high, most; } bptt_spread;   /* low and high: 10 % and 90 % */
+
+/* |dL_t/ds_{t-k}| against the lag k: s the states after a step, of the whole stack, of a layer, or one of them. */
+typedef struct bptt_inspect_lag {
+    char name[112];                        /* "" all; "layers.0"; "layers.0.h" */
+    int64_t layer, state;                  /* -1: all */
+    bptt_spread *norm;                     /* [lags] over t */
+    double decay;                          /* factor per step of lag, fitted to the mean; NaN: none can be told */
+    double half_life;                      /* steps; infinite where it does not decay */
+    int64_t percent, rounding;             /* the lag from which on the mean stays below 1 %, and below 2^-24, of its largest; -1: none */
+} bptt_inspect_lag;
+
+typedef enum bptt_verdict { BPTT_VANISHING = 1, BPTT_STABLE, BPTT_EXPLODING, BPTT_CHAOTIC } bptt_verdict;
+
+/* The step Jacobian J_t = ds_t/ds_{t-1}, all states of a layer together, its input given. */
+typedef struct bptt_inspect_layer {
+    int64_t states;                        /* n: J is [n, n] */
+    int64_t jacobians;                     /* taken apart; 0: too large */
+    bptt_spread largest, smallest, radius; /* singular values; spectral radius */
+    int64_t products;                      /* lags at which J_t .. J_{t-k+1} was taken apart */
+    int64_t *product_lag;                  /* [products] k */
+    bptt_spread *product;                  /* [products] its largest singular value */
+    double *alignment;                     /* [products] mean |cos| of a random gradient carried back and the direction that grows most */
+    int64_t exponents;
+    double *exponent, *error;              /* [exponents] Lyapunov, per step (nats), falling; standard error over stretches */
+    int64_t steps;                         /* that they are over */
+    int verdict;                           /* a bptt_verdict */
+    double growth;                         /* of the norm of the states, per step (nats) */
+    int64_t overflow;                      /* the step at which a state was no longer finite; -1: none */
+} bptt_inspect_layer;
+
+/* A sigmoid, tanh or relu of the cell. Saturated: a sigmoid outside 0.1..0.9, a tanh outside -0.8..0.8 (the same points), a relu
+ * at 0. A unit is dead where it was saturated at every step. */
+typedef struct bptt_inspect_value {
+    char name[112];                        /* as the cell names it, or its expression */
+    int64_t layer, units;
+    char function[16];                     /* "sigmoid", "tanh", "relu" */
+    double mean, low, high;                /* low and high: shares of values saturated at either side */
+    double dead;                           /* share of units */
+    double memory, longest;                /* of a sigmoid that a state is multiplied by: mean and largest 1 / (1 - f) of its units'
+                                              mean f, in steps; NaN: none of these */
+} bptt_inspect_value;
+
+typedef struct bptt_inspect_parameter { char name[112]; double weight, gradient; } bptt_inspect_parameter;   /* norms */
+
+typedef struct bptt_inspect_report {
+    int64_t lags, layers, samples;         /* samples: t's looked back from */
+    int64_t walked, stretches;             /* steps of the walk, in so many stretches of the data */
+    int precision;                         /* a bptt_type: of the gradients; all else is in double precision */
+    size_t curves;  bptt_inspect_lag *curve;           /* the whole, each layer, each state */
+    bptt_inspect_layer *layer;             /* [layers] */
+    size_t values;  bptt_inspect_value *value;
+    size_t parameters;  bptt_inspect_parameter *parameter;     /* of the loss over a window, mean over windows */
+} bptt_inspect_report;
+/* On text files (joined), by a model of text. */
+int bptt_inspect(const bptt_model *model, const char *const *files, size_t file_count, const bptt_inspect_options *options,
+                 bptt_inspect_report *report, bptt_error *error);
+/* On an input as for bptt_run, with targets as for bptt_gradient, or NULL: then L_t is the sum of the outputs. */
+int bptt_inspect_arrays(const bptt_model *model, const bptt_array *input, const bptt_array *target,
+                        const bptt_inspect_options *options, bptt_inspect_report *report, bptt_error *error);
+/* Norms by lag, singular values of products, exponents and activities as one picture (owned): SVG. */
+int bptt_inspect_figure(const bptt_inspect_report *report, char **text, bptt_error *error);
+const char *bptt_verdict_name(int verdict);            /* "vanishing", ...; borrowed */
+void bptt_inspect_clear(bptt_inspect_report *report);
+
 /* ---- Comparing strategies: what each does to the gradient of a model of text, and to its training (D2L 9.7.1) ------------ */
 
 typedef struct bptt_compare_options {

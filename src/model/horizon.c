@@ -126,7 +126,7 @@ static void observe(void *user, const struct network *net, long start, long step
             take_lag(net, slot, m->last - start - slot, m);
 }
 
-static void copy_carried(struct network *net, double *kept, int back)
+void horizon_carried(struct network *net, double *kept, int back)
 {
     char *at = (char *)kept;
     for (int l = 0; l < net->model->layers; l++) {
@@ -152,11 +152,11 @@ int horizon_measure(struct network *net, const struct window *window, struct lag
     own.user = &m;
     profile->windows++;
     memset(sum, 0, (size_t)n * sizeof *sum);
-    copy_carried(net, kept, 0);
+    horizon_carried(net, kept, 0);
     network_set_truncation(net, 0);
     int status = network_gradient(net, &own, error);
     network_set_truncation(net, truncation);
-    copy_carried(net, kept, 1);
+    horizon_carried(net, kept, 1);
     network_clear_gradients(net);
     return status;
 }
@@ -165,12 +165,12 @@ int horizon_measure(struct network *net, const struct window *window, struct lag
 
 /* Least squares of log norm over the lag. Lags after which nothing but rounding is left, beside the largest one before, say
  * nothing about how it goes. */
-static double fit_decay(const struct lag_profile *p)
+double horizon_decay(const double *norm, long lags)
 {
     double n = 0, x = 0, y = 0, xx = 0, xy = 0, most = 0;
-    for (long k = 0; k < p->lags; k++) {
-        most = isfinite(p->norm[k]) && p->norm[k] > most ? p->norm[k] : most;
-        double value = log(p->norm[k]);
+    for (long k = 0; k < lags; k++) {
+        most = isfinite(norm[k]) && norm[k] > most ? norm[k] : most;
+        double value = log(norm[k]);
         if (!isfinite(value) || !(value > log(most) + GONE))
             continue;
         n++;
@@ -180,7 +180,7 @@ static double fit_decay(const struct lag_profile *p)
         xy += (double)k * value;
     }
     if (n < 2)
-        return p->lags > 1 && p->norm[p->lags - 1] <= most ? 0 : NAN;
+        return lags > 1 && norm[lags - 1] <= most ? 0 : NAN;
     return exp((n * xy - x * y) / (n * xx - x * x));
 }
 
@@ -205,7 +205,7 @@ static double least_norm(const struct lag_profile *p, double decay)
 
 void horizon_bias(const struct lag_profile *p, double *bias)
 {
-    double decay = fit_decay(p), whole = least_norm(p, decay), rest = 0;
+    double decay = horizon_decay(p->norm, p->lags), whole = least_norm(p, decay), rest = 0;
     for (long k = p->lags; k > 0; k--) {
         rest = beyond(p, k, decay, rest);
         bias[k - 1] = whole > 0 ? rest / whole : INFINITY;
@@ -215,7 +215,7 @@ void horizon_bias(const struct lag_profile *p, double *bias)
 /* From all lags down: the bias grows with each one less. */
 struct horizon_estimate horizon_estimate(const struct lag_profile *p, double delta)
 {
-    struct horizon_estimate e = {.decay = fit_decay(p), .truncation = p->lags, .bias = INFINITY};
+    struct horizon_estimate e = {.decay = horizon_decay(p->norm, p->lags), .truncation = p->lags, .bias = INFINITY};
     double whole = least_norm(p, e.decay), rest = 0;
     for (long k = p->lags; k > 0 && whole > 0; k--) {
         rest = beyond(p, k, e.decay, rest);

@@ -29,6 +29,11 @@ long horizon_scratch(const struct network *net);
 int horizon_measure(struct network *net, const struct window *window, struct lag_profile *profile, double *scratch,
                     bptt_error *error);
 
+/* Keeps the carried states, or (back) puts them there again. kept: as many doubles as they have numbers. */
+void horizon_carried(struct network *net, double *kept, int back);
+
+/* Factor per step, fitted to the norms by lag; as in horizon_estimate. */
+double horizon_decay(const double *norm, long lags);
 /* The smallest truncation whose estimated relative bias is below delta. */
 struct horizon_estimate horizon_estimate(const struct lag_profile *profile, double delta);
 /* bias [lags], out: the estimated relative bias when lags 0..k are kept. */
