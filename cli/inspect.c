@@ -26,6 +26,12 @@ static const struct option options[] = {
      .high = 65536},
     {"Gradient by lag", "windows", OPTION_COUNT, AT(options.windows), "N", .help = "so often, spread evenly over the data", .low = 1,
      .high = 1 << 20},
+    {"Step Jacobian", "steps", OPTION_COUNT, AT(options.steps), "N", .help = "walked, with exponents and activities",
+     .zero = "as many as a few seconds allow"},
+    {"Step Jacobian", "jacobians", OPTION_COUNT, AT(options.jacobians), "N", .help = "of each layer, taken apart",
+     .zero = "up to 64, by size"},
+    {"Step Jacobian", "exponents", OPTION_COUNT, AT(options.exponents), "N", .help = "of each layer, the largest", .low = 1,
+     .high = 1024},
     {"Data", "target", OPTION_TEXT, AT(target), "FILE.npy", .help = "of an input that is no text",
      .zero = "none: the loss is the sum of the outputs"},
     {"Data", "seed", OPTION_SEED, AT(options.seed), "N", .help = "of the places in the data"},
@@ -100,7 +106,7 @@ static int inspect(const struct command *command, int argc, char **argv)
     if (values.json)
         inspect_emit(&report);
     else
-        inspect_print(&report, 0);
+        inspect_print(&report);
     bptt_inspect_clear(&report);
     return STATUS_DONE;
 }

@@ -5,6 +5,6 @@
 #include <bptt.h>
 
 void inspect_emit(const bptt_inspect_report *report);
-void inspect_print(const bptt_inspect_report *report, int quiet);
+void inspect_print(const bptt_inspect_report *report);
 
 #endif

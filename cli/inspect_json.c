@@ -58,6 +58,61 @@ static void emit_parameters(struct emit *emit, const bptt_inspect_report *r)
     emit_close(emit, ']');
 }
 
+static void emit_values(struct emit *emit, const char *key, const double *values, int64_t n)
+{
+    emit_open(emit, key, '[');
+    for (int64_t i = 0; i < n; i++)
+        emit_number(emit, NULL, values[i]);
+    emit_close(emit, ']');
+}
+
+static void emit_products(struct emit *emit, const bptt_inspect_layer *l)
+{
+    emit_open(emit, "products", '[');
+    for (int64_t k = 0; k < l->products; k++) {
+        emit_open(emit, NULL, '{');
+        emit_whole(emit, "lag", l->product_lag[k]);
+        emit_spread(emit, "largest", &l->product[k]);
+        emit_number(emit, "alignment", l->alignment[k]);
+        emit_close(emit, '}');
+    }
+    emit_close(emit, ']');
+}
+
+static void emit_layer(struct emit *emit, const bptt_inspect_layer *l)
+{
+    emit_open(emit, NULL, '{');
+    emit_text(emit, "verdict", bptt_verdict_name(l->verdict));
+    emit_whole(emit, "states", l->states);
+    emit_values(emit, "exponents", l->exponent, l->exponents);
+    emit_values(emit, "exponent_errors", l->error, l->exponents);
+    emit_whole(emit, "steps", l->steps);
+    emit_number(emit, "growth", l->growth);
+    emit_lag(emit, "overflow", l->overflow);
+    emit_whole(emit, "jacobians", l->jacobians);
+    emit_spread(emit, "largest", &l->largest);
+    emit_spread(emit, "smallest", &l->smallest);
+    emit_spread(emit, "radius", &l->radius);
+    emit_products(emit, l);
+    emit_close(emit, '}');
+}
+
+static void emit_value(struct emit *emit, const bptt_inspect_value *v)
+{
+    emit_open(emit, NULL, '{');
+    emit_whole(emit, "layer", v->layer);
+    emit_text(emit, "name", v->name);
+    emit_text(emit, "function", v->function);
+    emit_whole(emit, "units", v->units);
+    emit_number(emit, "mean", v->mean);
+    emit_number(emit, "low", v->low);
+    emit_number(emit, "high", v->high);
+    emit_number(emit, "dead", v->dead);
+    emit_number(emit, "memory", v->memory);
+    emit_number(emit, "longest", v->longest);
+    emit_close(emit, '}');
+}
+
 void inspect_emit(const bptt_inspect_report *r)
 {
     struct emit emit = {.out = stdout};
@@ -68,6 +123,16 @@ void inspect_emit(const bptt_inspect_report *r)
     emit_open(&emit, "gradient_by_lag", '[');
     for (size_t i = 0; i < r->curves; i++)
         emit_curve(&emit, &r->curve[i], r->lags);
+    emit_close(&emit, ']');
+    emit_whole(&emit, "walked", r->walked);
+    emit_whole(&emit, "stretches", r->stretches);
+    emit_open(&emit, "layers", '[');
+    for (int64_t l = 0; l < r->layers; l++)
+        emit_layer(&emit, &r->layer[l]);
+    emit_close(&emit, ']');
+    emit_open(&emit, "values", '[');
+    for (size_t i = 0; i < r->values; i++)
+        emit_value(&emit, &r->value[i]);
     emit_close(&emit, ']');
     emit_parameters(&emit, r);
     emit_close(&emit, '}');

@@ -41,22 +41,39 @@ void interpret_stage(const struct bptt_cell *cell, const struct program *program
     }
 }
 
+/* Four sums side by side, as a processor makes them. */
+static double dot(const double *a, const double *b, long n)
+{
+    double sum[4] = {0};
+    long i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int k = 0; k < 4; k++)
+            sum[k] += a[i + k] * b[i + k];
+    for (; i < n; i++)
+        sum[0] += a[i] * b[i];
+    return sum[0] + sum[1] + (sum[2] + sum[3]);
+}
+
+static void add_scaled(double *restrict to, double factor, const double *restrict from, long n)
+{
+    for (long i = 0; i < n; i++)
+        to[i] += factor * from[i];
+}
+
 /* y = A x or A^T x for a matrix stored as one column block after another of its diagonal (blocks 1: plain). */
 static void product(const struct bptt_cell *cell, const struct parameter *param, const long *size, int transposed,
                     const double *matrix, const double *x, double *y)
 {
     long rows = size[param->rows], columns = cell_param_columns(cell, param, size), block = rows / param->blocks;
     long all = columns * param->blocks;
-    for (long i = 0; i < (transposed ? all : rows); i++)
+    for (long i = 0; i < all && transposed; i++)
         y[i] = 0;
     for (long r = 0; r < rows; r++) {
         long first = r / block * columns;
-        for (long c = 0; c < columns; c++) {
-            if (transposed)
-                y[first + c] += matrix[r * columns + c] * x[r];
-            else
-                y[r] += matrix[r * columns + c] * x[first + c];
-        }
+        if (transposed && x[r] != 0)       /* mostly zeros where single rows of a Jacobian are asked for */
+            add_scaled(y + first, x[r], matrix + r * columns, columns);
+        else if (!transposed)
+            y[r] = dot(matrix + r * columns, x + first, columns);
     }
 }
 

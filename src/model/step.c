@@ -127,6 +127,11 @@ static const double *input_leaf(const struct step *s, int l)
     return s->zero;
 }
 
+void step_point(const struct step *s, int l, const struct graph *graph, const double *state, double **value)
+{
+    point_shared(s, l, graph, input_leaf(s, l), state, value);
+}
+
 static void evaluate(const struct step *s, int l, const struct graph *graph, double **value)
 {
     evaluate_graph(s->model->cell, graph, s->model->size[l], s->layer[l].param, (double *const *)value);
@@ -168,7 +173,7 @@ void step_reverse(struct step *s, const double *state, const double *dnext, int 
     const double *dy = s->zero;
     for (int l = top; l >= 0; l--) {
         double **value = s->layer[l].backward;
-        point_shared(s, l, graph, input_leaf(s, l), state, value);
+        step_point(s, l, graph, state, value);
         for (int n = 0; n < graph->count; n++) {
             if (graph->node[n].op == OP_DOUTPUT)
                 value[n] = leaf(dy);
@@ -190,7 +195,7 @@ void step_tangent(struct step *s, const double *state, const double *tstate, dou
     const double *tx = s->zero;
     for (int l = 0; l < s->model->layers; l++) {
         double **value = s->layer[l].tangent;
-        point_shared(s, l, graph, input_leaf(s, l), state, value);
+        step_point(s, l, graph, state, value);
         for (int n = 0; n < graph->count; n++) {
             switch (graph->node[n].op) {
             case OP_TINPUT: value[n] = leaf(tx); break;

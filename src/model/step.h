@@ -35,6 +35,10 @@ void step_reverse(struct step *step, const double *state, const double *dnext, i
 /* After step_forward: the direction of the next states for a direction of the states. */
 void step_tangent(struct step *step, const double *state, const double *tstate, double *tnext);
 
+/* After step_forward: points what a graph derived from the cell's shares with it (input, states, parameters, recorded values)
+ * at layer l's; directions and adjoints are the caller's. */
+void step_point(const struct step *step, int l, const struct graph *graph, const double *state, double **value);
+
 const struct sink *graph_find_sink(const struct graph *graph, enum sink_kind kind, int index);   /* or NULL */
 
 #endif

@@ -124,7 +124,7 @@ static int run(struct inspect *s)
     s->report->layers = s->model->layers;
     s->report->samples = s->options.batch * s->options.windows;
     status = lag_measure(s);
-    return status;
+    return status ? status : walk_measure(s);
 }
 
 /* ---- the data ---- */

@@ -12,7 +12,7 @@ run "$BPTT" --version
 is_status 0 "bptt --version"
 out_has "bptt $(sed -n 's/^.define BPTT_VERSION "\(.*\)"/\1/p' "$TOP/include/bptt.h")" "it is the header's version"
 
-for command in train eval sample init run grad check cells cell plan horizon compare bench; do
+for command in train eval sample init run grad check cells cell plan horizon compare inspect bench; do
     check "bptt --help lists $command" grep -q "^  $command " commands
     run "$BPTT" "$command" --help
     is_status 0 "bptt $command --help"
