@@ -11,7 +11,11 @@
 #include "part.h"
 #include "units.h"
 
-enum { CHUNK = 96 };                       /* rows a worker takes at once in before and after: a multiple of every tile */
+enum {
+    CHUNK = 96,                            /* most rows that a worker takes at once in before and after */
+    POINTWISE = 8,                         /* multiply-adds that one pointwise operation costs, roughly */
+    SMALL = 20000,                         /* multiply-adds that one worker has done before it has woken another */
+};
 
 static void *shift(const struct layer *layer, void *base, long elements)
 {
@@ -174,6 +178,7 @@ static int make_jobs(struct layer *layer, struct bound *bound)
             add_job(layer, bound, plain_job(layer, bound, i, b));
     }
     for (int i = 0; i < bound->jobs; i++) {
+        bound->cost[bound->job[i].phase] += bound->job[i].n * bound->job[i].k;
         bound->job[i].deep = is_deep(layer, bound, &bound->job[i]);
         bound->job[i].overwritten = is_overwritten(program, &bound->job[i]);
         bound->job[i].packed = layer->packed;
@@ -269,6 +274,10 @@ static int bind_program(struct layer *layer, struct bound *bound, const struct p
     bound->program = program;
     bound->value = arena_alloc(&layer->arena, ((size_t)program->places + 1) * sizeof *bound->value);
     bound->scratch = (long)interpret_scratch(program, layer->size);
+    for (int i = 0; i < program->stages; i++)
+        for (int k = 0; k < program->stage[i].count; k++)
+            bound->cost[program->stage[i].phase] +=
+                POINTWISE * layer->size[program->graph->node[program->order[program->stage[i].first + k]].dim];
     return bound->value && (program->backward || lay_out(layer, program, PLACE_TAPE, &bound->tape)) &&
            lay_out(layer, program, PLACE_BLOCK, &bound->block) && lay_out(layer, program, PLACE_STEP, &bound->step) &&
            make_jobs(layer, bound);
@@ -500,7 +509,15 @@ struct work {
     const struct block_io *io;
     enum phase phase;
     long group;                            /* batch rows of one worker in the scan */
+    long chunk;                            /* rows of a task in before and after */
 };
+
+/* At most `most` at a time, and each worker as many as the others. */
+static long even_chunk(long all, long most, long workers)
+{
+    long rounds = (all + most * workers - 1) / (most * workers), parts = rounds * workers;
+    return rounds ? (all + parts - 1) / parts : 1;
+}
 
 static void run_rows(const struct view *view, enum phase phase, struct part rows)
 {
@@ -521,8 +538,8 @@ static void block_task(void *context, long task, int worker)
 {
     const struct work *w = context;
     struct view view = view_open(w->layer, w->bound, w->io, worker);
-    long all = w->io->steps * w->layer->batch, to = (task + 1) * CHUNK;
-    run_rows(&view, w->phase, (struct part){.row_from = task * CHUNK, .row_to = to < all ? to : all});
+    long all = w->io->steps * w->layer->batch, to = (task + 1) * w->chunk;
+    run_rows(&view, w->phase, (struct part){.row_from = task * w->chunk, .row_to = to < all ? to : all});
 }
 
 /* masked = state * mask, for the products that see a dropped-out state. */
@@ -555,20 +572,27 @@ static void scan_task(void *context, long task, int worker)
     }
 }
 
+static struct pool *pool_for(struct pool *pool, long cost)
+{
+    return cost > SMALL ? pool : NULL;
+}
+
 static void run_phases(struct layer *layer, struct bound *bound, const struct block_io *io, struct pool *pool)
 {
     long rows = io->steps * layer->batch, workers = pool_workers(pool);
-    struct work work = {.layer = layer, .bound = bound, .io = io, .group = (layer->batch + workers - 1) / workers};
+    struct work work = {.layer = layer, .bound = bound, .io = io, .group = (layer->batch + workers - 1) / workers,
+                        .chunk = even_chunk(rows, CHUNK, workers)};
     bind_block(layer, bound, io);
     for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        struct pool *workers_for = pool_for(pool, bound->cost[phase] * rows);
+        int sharing = phase == PHASE_SCAN ? units_workers(layer, bound, pool_workers(workers_for)) : 1;
         work.phase = (enum phase)phase;
-        int sharing = phase == PHASE_SCAN ? units_workers(layer, bound, (int)workers) : 1;
         if (sharing > 1)
             units_scan(layer, bound, io, pool, sharing);
         else if (phase == PHASE_SCAN)
-            pool_tasks(pool, (layer->batch + work.group - 1) / work.group, scan_task, &work);
+            pool_tasks(workers_for, (layer->batch + work.group - 1) / work.group, scan_task, &work);
         else if (bound->program->levels[phase])
-            pool_tasks(pool, (rows + CHUNK - 1) / CHUNK, block_task, &work);
+            pool_tasks(workers_for, (rows + work.chunk - 1) / work.chunk, block_task, &work);
     }
 }
 
@@ -604,7 +628,7 @@ struct gradient_work { struct layer *layer; const struct block_io *io; void *gra
 static long gradient_chunk(const struct outer *outer, long workers)
 {
     long chunk = (outer->m + workers - 1) / workers;
-    return (chunk + 47) / 48 * 48;
+    return (chunk + 11) / 12 * 12;         /* whole tiles */
 }
 
 static const void *outer_operand(const struct layer *layer, int place, long column, long *stride)
@@ -663,7 +687,11 @@ static long wave_tasks(const struct gradient_work *g)
 
 void layer_backward(struct layer *layer, const struct block_io *io, void *gradients, struct pool *pool)
 {
+    long cost = 0;
     run_phases(layer, &layer->back, io, pool);
+    for (int i = 0; i < layer->outers; i++)
+        cost += layer->outer[i].m * layer->outer[i].n * io->steps * layer->batch;
+    pool = pool_for(pool, cost);
     struct gradient_work work = {layer, io, gradients, pool_workers(pool), 0};
     for (long tasks; (tasks = wave_tasks(&work)) > 0; work.wave++)
         pool_tasks(pool, tasks, outer_task, &work);

@@ -52,6 +52,7 @@ struct bound {
     stage_fn *const *code;                 /* its stages, or NULL: interpreted */
     struct stage_value *value;             /* by place, for the block at hand */
     long scratch;                          /* bytes the interpreter needs */
+    long cost[PHASE_COUNT];                /* of one row: multiply-adds, roughly */
 };
 
 struct layer {
