@@ -65,7 +65,7 @@ LIB_OBJECTS = $(LIB_SOURCES:src/%.c=$(B)/obj/%.o) $(if $(GENERATED),$(B)/obj/bui
 CLI_OBJECTS = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 TESTS       = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 BENCHES     = $(patsubst bench/%.c,$(B)/bench/%,bench/bench.c $(wildcard bench/bench_*.c))
-CONTEST     = bench/machine.c bench/ours.c bench/onednn.c#   linked with bench/bench.c
+CONTEST     = $(addprefix bench/,machine.c contest.c ours.c onednn.c torch.c naive.c)#   linked with bench/bench.c
 PROGRAM     = $(if $(wildcard cli/main.c),$(B)/bptt)
 
 # ---- What to ask for ----

@@ -1,216 +1,180 @@
-/* bench.c - bptt beside its peers. One row per case: results are compared first, then contenders take turns in one process, and
- * medians count. Speeds stand beside the peak that the same run measures.
+/* bench.c - bptt beside its peers: oneDNN (C interface), PyTorch (a process of its own), naive loops. One row per case. Results
+ * are compared before anything is timed; contenders take turns, and medians count. Speeds stand beside the peak, and times
+ * beside the roof, that the same run measures. Run it from the top of the sources, on a quiet machine.
  *
- *     build/bench/bench [--cases PATTERN] [--threads 1,2] [--seconds S] [--csv FILE] [--quick] */
+ *     build/bench/bench [--cases PATTERN] [--threads 1,2] [--peers onednn,torch,naive] [--seconds S] [--csv FILE] [--quick]
+ *
+ *     --cases    only these: gradient/CELL-H-B-T, zoo/CELL-H-B-T, stream/CELL-H, text/CELL-H-B-T; a shell pattern, in which
+ *                * stands for slashes too: '*lstm-512*'
+ *     --peers    only these, "none" for none; default: all that are present (for oneDNN: present when bench was built)
+ *     --seconds  to spend on each contender of a case (2); --quick: 0.3
+ *     --csv      write the rows as CSV, with version and machine in each; one line a case and contender */
 #include <bptt.h>
 #include <fnmatch.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "clock.h"
 #include "contest.h"
 #include "machine.h"
 
-enum { MOST_CONTENDERS = 4, MOST_TURNS = 64, LEAST_TURNS = 3 };
+enum { MOST = 4, MOST_THREADS = 8 };
 
-struct options { const char *cases, *csv; int threads[8], thread_counts; double seconds; };
+struct options { const char *cases, *csv, *peers; int threads[MOST_THREADS], thread_counts; double seconds; };
 
-struct bench { struct options options; struct machine machine; FILE *csv; };
+struct bench { struct options options; struct machine machine; struct torch *torch; FILE *csv; };
 
-void *take(size_t bytes)
+/* A case as it is reported. Its contenders' times come from the race; ours is the first. */
+struct row {
+    const char *name;
+    int threads;
+    double work;                           /* of one run, in what `unit` counts; "" for none */
+    const char *unit;
+    double operations;                     /* of one run, 0: nothing that the peak would bound */
+    double roof;                           /* seconds that a run must take here, and what stands in its way */
+    const char *roof_name;
+    struct contender contender[MOST];
+    int count;
+};
+
+/* ---- reporting ---- */
+
+/* A rate as GFLOP/s, GB/s or plain. */
+static double in_units(double rate, const char *unit)
 {
-    size_t whole = (bytes + 63) / 64 * 64;
-    void *memory = aligned_alloc(64, whole ? whole : 64);
-    if (!memory) {
-        fprintf(stderr, "bench: no memory for %zu bytes\n", bytes);
-        exit(1);
-    }
-    return memset(memory, 0, whole);
+    return unit[0] == 'G' ? 1e-9 * rate : rate;
 }
 
-/* ---- problems ---- */
-
-static float *random_floats(long count, float range)
+static void print_peer(const struct row *row, const double *seconds, const char *name)
 {
-    static unsigned long state = 1;
-    float *x = take((size_t)count * sizeof *x);
-    for (long i = 0; i < count; i++) {
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        x[i] = range * ((float)(state >> 40) / (float)(1 << 23) - 1);
-    }
-    return x;
+    for (int i = 1; i < row->count; i++)
+        if (!strcmp(row->contender[i].name, name)) {
+            printf(" %10.4g %6.2f", 1e3 * seconds[i], seconds[i] / seconds[0]);
+            return;
+        }
+    printf(" %10s %6s", "absent", "");
 }
 
-static struct problem make_problem(const char *cell, long hidden, long batch, long steps, int threads)
+static void print_row(const struct bench *bench, const struct row *row, const double *seconds)
 {
-    struct problem p = {.cell = cell, .gates = "", .hidden = hidden, .batch = batch, .steps = steps, .threads = threads};
-    long n = hidden;
-    p.x = random_floats(steps * batch * n, 1);
-    p.dy = random_floats(steps * batch * n, 1);
-    p.gates = !strcmp(cell, "lstm") ? "ifgo" : !strcmp(cell, "gru") ? "zrn" : "";
-    p.h = random_floats(batch * n, 0.5f);
-    if (!strcmp(cell, "lstm"))
-        p.c = random_floats(batch * n, 0.5f);
-    p.W = take((size_t)(gate_count(&p) * n * n) * sizeof(float));
-    p.U = take((size_t)(gate_count(&p) * n * n) * sizeof(float));
-    p.b = take((size_t)(bias_count(&p) * n) * sizeof(float));
-    return p;
-}
-
-static void free_problem(struct problem *p)
-{
-    float *all[] = {p->x, p->dy, p->h, p->c, p->W, p->U, p->b};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]);
-}
-
-/* Multiply-adds of the matrices counted as two: forward once, backward once for the inputs and once for the weights. */
-static double operations(const struct problem *p)
-{
-    return 12.0 * (double)gate_count(p) * (double)p->hidden * (double)p->hidden * (double)p->batch * (double)p->steps;
-}
-
-/* ---- checking ---- */
-
-enum { RESULTS = 7 };
-
-static void results_of(const struct problem *p, const struct gradient *g, const float *array[RESULTS], long count[RESULTS])
-{
-    long n = p->hidden, rows = p->steps * p->batch * n, state = p->batch * n, matrix = gate_count(p) * n * n;
-    const float *arrays[RESULTS] = {g->y, g->dx, g->dh, g->dc, g->dW, g->dU, g->db};
-    const long counts[RESULTS] = {rows, rows, state, p->c ? state : 0, matrix, matrix, bias_count(p) * n};
-    memcpy(array, arrays, sizeof arrays);
-    memcpy(count, counts, sizeof counts);
-}
-
-static struct gradient make_gradient(const struct problem *p)
-{
-    long n = p->hidden, rows = p->steps * p->batch * n, state = p->batch * n, matrix = gate_count(p) * n * n;
-    size_t size = sizeof(float);
-    return (struct gradient){.y = take((size_t)rows * size), .dx = take((size_t)rows * size), .dh = take((size_t)state * size),
-                             .dc = take((size_t)state * size), .dW = take((size_t)matrix * size),
-                             .dU = take((size_t)matrix * size), .db = take((size_t)(bias_count(p) * n) * size)};
-}
-
-static void free_gradient(struct gradient *g)
-{
-    float *all[] = {g->y, g->dx, g->dh, g->dc, g->dW, g->dU, g->db};
-    for (int i = 0; i < RESULTS; i++)
-        free(all[i]);
-}
-
-/* |a - b| / |b| over an array; NaN where either is. */
-static double relative_error(const float *a, const float *b, long count)
-{
-    double difference = 0, size = 1e-30;
-    for (long i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        size += (double)b[i] * b[i];
-    }
-    return sqrt(difference / size);
-}
-
-/* The largest relative error of any result, after a run of each. */
-static double compare_results(const struct problem *p, const struct contender *a, const struct contender *b)
-{
-    struct gradient of_a = make_gradient(p), of_b = make_gradient(p);
-    const float *x[RESULTS], *y[RESULTS];
-    long count[RESULTS];
-    double worst = 0;
-    a->run(a->state);
-    b->run(b->state);
-    a->collect(a->state, &of_a);
-    b->collect(b->state, &of_b);
-    results_of(p, &of_a, x, count);
-    results_of(p, &of_b, y, count);
-    for (int i = 0; i < RESULTS; i++) {
-        double error = relative_error(x[i], y[i], count[i]);
-        if (!(error <= worst))
-            worst = error;
-    }
-    free_gradient(&of_a);
-    free_gradient(&of_b);
-    return worst;
-}
-
-/* Both sum in float32, in orders of their own, through up to a thousand steps: 2^-24 times a few hundred roundings of random
- * sign, and oneDNN's tanh and sigmoid are polynomials of about 1e-6. A wrong gate or sign gives 1e-1. */
-static const double TOLERANCE = 2e-4;
-
-static void check(const struct problem *p, const struct contender *a, const struct contender *b)
-{
-    double error = compare_results(p, a, b);
-    if (error <= TOLERANCE)
-        return;
-    fprintf(stderr, "bench: %s H=%ld B=%ld T=%ld threads=%d: %s and %s differ by %.2g, more than %.2g\n", p->cell, p->hidden,
-            p->batch, p->steps, p->threads, a->name, b->name, error, TOLERANCE);
-    exit(1);
-}
-
-/* ---- timing ---- */
-
-/* Threads of the one before may still be spinning for work: let them fall asleep. */
-static void settle(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-}
-
-static double time_runs(const struct contender *c, long runs)
-{
-    double start = clock_seconds();
-    for (long i = 0; i < runs; i++)
-        c->run(c->state);
-    return (clock_seconds() - start) / (double)runs;
-}
-
-/* One turn: a run to wake up, then so many that they take about `seconds`. A run longer than that needs no waking. */
-static double turn(const struct contender *c, double seconds)
-{
-    settle();
-    double once = time_runs(c, 1);
-    return once > seconds ? once : time_runs(c, 1 + (long)(seconds / once));
-}
-
-/* Medians, in seconds a run, of contenders that take turns until `seconds` are spent for each. */
-static void race(const struct contender *contender, int count, double seconds, double *median)
-{
-    double time[MOST_CONTENDERS][MOST_TURNS], begin = clock_seconds();
-    int turns = 0;
-    while (turns < LEAST_TURNS || (turns < MOST_TURNS && clock_seconds() - begin < seconds * count)) {
-        for (int i = 0; i < count; i++)
-            time[i][turns] = turn(&contender[i], 0.04 * seconds);
-        turns++;
-    }
-    for (int i = 0; i < count; i++)
-        median[i] = clock_median(time[i], turns);
-}
-
-/* ---- forward and backward ---- */
-
-static void run_case(struct bench *bench, const char *cell, long hidden, long batch, long steps, int threads)
-{
-    struct problem problem = make_problem(cell, hidden, batch, steps, threads);
-    struct contender contender[MOST_CONTENDERS];
-    double median[MOST_CONTENDERS] = {0}, work = operations(&problem);
-    int count = ours_open(contender, &problem);
-    count += onednn_open(contender + count, &problem);
-    for (int i = 1; i < count; i++)
-        check(&problem, &contender[0], &contender[i]);
-    race(contender, count, bench->options.seconds, median);
-    printf("%-6s %5ld %4ld %5ld %3d %10.3f %8.1f %5.0f %%", cell, hidden, batch, steps, threads, 1e3 * median[0],
-           1e-9 * work / median[0], 100 * work / median[0] / bench->machine.peak[threads > 1]);
-    if (count > 1)
-        printf(" %10.3f %8.1f %6.2f", 1e3 * median[1], 1e-9 * work / median[1], median[1] / median[0]);
+    const double peak = bench->machine.peak[row->threads > 1];
+    printf("%-28s %3d %10.4g %10.4g %-8s", row->name, row->threads, 1e3 * seconds[0], in_units(row->work / seconds[0], row->unit),
+           row->unit);
+    if (row->operations > 0)
+        printf(" %4.0f %%", 100 * row->operations / seconds[0] / peak);
     else
-        printf("     absent");
+        printf(" %6s", "");
+    if (row->roof > 0)
+        printf(" %-5s %3.0f %%", row->roof_name, 100 * row->roof / seconds[0]);
+    else
+        printf(" %11s", "");
+    print_peer(row, seconds, "oneDNN");
+    print_peer(row, seconds, "PyTorch");
+    print_peer(row, seconds, "naive");
     printf("\n");
     fflush(stdout);
-    for (int i = 0; i < count; i++)
-        contender[i].close(contender[i].state);
-    free_problem(&problem);
+}
+
+static void print_heading(void)
+{
+    printf("%-28s %3s %10s %10s %-8s %6s %11s %10s %6s %10s %6s %10s %6s\n", "case", "thr", "ms", "speed", "", "peak", "of roof",
+           "oneDNN ms", "ratio", "PyTorch ms", "ratio", "naive ms", "ratio");
+}
+
+static void write_row(const struct bench *bench, const struct row *row, const double *seconds)
+{
+    for (int i = 0; i < row->count; i++)
+        fprintf(bench->csv, "%s,\"%s\",%s,%.1f,%s,%d,%s,%.5g,%.5g,%s,%.3f,%s,%.3f,%.3f\n", bptt_version(), bench->machine.name,
+                bench->machine.isa, 1e-9 * bench->machine.peak[row->threads > 1], row->name, row->threads, row->contender[i].name,
+                1e3 * seconds[i], in_units(row->work / seconds[i], row->unit), row->unit,
+                row->operations / seconds[i] / bench->machine.peak[row->threads > 1], row->roof_name ? row->roof_name : "",
+                row->roof / seconds[i], seconds[i] / seconds[0]);
+    fflush(bench->csv);
+}
+
+/* Races the row's contenders, reports, closes them. */
+static void finish(struct bench *bench, struct row *row)
+{
+    double seconds[MOST];
+    contest_race(row->contender, row->count, bench->options.seconds, seconds);
+    machine_remeasure(&bench->machine);
+    print_row(bench, row, seconds);
+    if (bench->csv)
+        write_row(bench, row, seconds);
+    for (int i = 0; i < row->count; i++)
+        if (row->contender[i].close)
+            row->contender[i].close(row->contender[i].state);
+}
+
+static int wanted(const struct bench *bench, const char *name)
+{
+    return !fnmatch(bench->options.cases, name, 0);
+}
+
+static int peer_wanted(const struct bench *bench, const char *peer)
+{
+    return !!strstr(bench->options.peers, peer);
+}
+
+/* ---- gradients ---- */
+
+/* Multiply-adds of the matrices counted as two: forward once, backward once for the inputs and once for the weights. */
+static double operations(const struct problem *p, long elements)
+{
+    return 6.0 * (double)elements * (double)p->batch * (double)p->steps;
+}
+
+/* What must be read again at each step comes from the nearest memory that holds it. */
+static enum level level_of(const struct machine *machine, double bytes)
+{
+    int level = LEVEL_L1;
+    while (level < LEVEL_DRAM && bytes > 2 * (double)machine->bytes[level])
+        level++;
+    return (enum level)level;
+}
+
+/* A third of the operations are products with the state, which cannot be gathered over time: those read the recurrent matrix
+ * once a step and direction, each thread its share. The rest is bounded by the peak alone. */
+static void find_roof(const struct bench *bench, struct row *row, double matrix_bytes, long steps)
+{
+    double peak = bench->machine.peak[row->threads > 1], share = matrix_bytes / row->threads;
+    enum level level = level_of(&bench->machine, share);
+    double product = row->operations / 3 / peak, reading = 2 * (double)steps * share / bench->machine.bandwidth[level];
+    row->roof = 2 * row->operations / 3 / peak + (product > reading ? product : reading);
+    row->roof_name = product > reading ? "peak" : level_name[level];
+}
+
+/* The naive loop runs as many of the steps as take about a second, and ours as many to be compared with it. */
+static void add_naive(struct row *row, const struct problem *problem, struct problem *shorter)
+{
+    struct contender ours, *naive = &row->contender[row->count];
+    long steps = (long)((double)problem->steps * 5e8 / row->operations);
+    *shorter = *problem;
+    shorter->steps = steps < 1 ? 1 : steps < problem->steps ? steps : problem->steps;
+    ours_open(&ours, shorter);
+    row->count += naive_open(naive, shorter);
+    contest_check(shorter, &ours, naive);
+    ours.close(ours.state);
+    naive->share = (double)shorter->steps / (double)problem->steps;
+}
+
+static void run_gradient(struct bench *bench, const char *name, struct problem *problem)
+{
+    struct row row = {.name = name, .threads = problem->threads, .unit = "GFLOP/s"};
+    struct problem shorter;
+    long matrix = gate_count(problem) * problem->hidden * problem->hidden;
+    row.work = row.operations = operations(problem, 2 * matrix);
+    find_roof(bench, &row, 4.0 * (double)matrix, problem->steps);
+    row.count = ours_open(row.contender, problem);
+    if (peer_wanted(bench, "onednn"))
+        row.count += onednn_open(&row.contender[row.count], problem);
+    if (peer_wanted(bench, "torch"))
+        row.count += torch_open(&row.contender[row.count], bench->torch, problem);
+    for (int i = 1; i < row.count; i++)
+        contest_check(problem, &row.contender[0], &row.contender[i]);
+    if (peer_wanted(bench, "naive") && problem->threads == 1)
+        add_naive(&row, problem, &shorter);
+    finish(bench, &row);
 }
 
 static void run_gradients(struct bench *bench)
@@ -219,23 +183,138 @@ static void run_gradients(struct bench *bench)
         {32, 1, 1000}, {128, 1, 1000}, {64, 32, 100}, {256, 32, 100}, {512, 32, 100}, {512, 64, 256}, {1024, 32, 64},
     };
     static const char *const cells[] = {"rnn", "lstm", "gru"};
-    printf("%-6s %5s %4s %5s %3s %10s %8s %7s %10s %8s %6s\n", "cell", "H=I", "B", "T", "thr", "ms", "GFLOP/s", "of peak",
-           "oneDNN ms", "GFLOP/s", "ratio");
     for (size_t s = 0; s < sizeof size / sizeof *size; s++)
         for (int c = 0; c < 3; c++)
             for (int t = 0; t < bench->options.thread_counts; t++) {
                 char name[80];
-                snprintf(name, sizeof name, "%s-%ld-%ld-%ld", cells[c], size[s].hidden, size[s].batch, size[s].steps);
-                if (!fnmatch(bench->options.cases, name, 0))
-                    run_case(bench, cells[c], size[s].hidden, size[s].batch, size[s].steps, bench->options.threads[t]);
+                snprintf(name, sizeof name, "gradient/%s-%ld-%ld-%ld", cells[c], size[s].hidden, size[s].batch, size[s].steps);
+                if (!wanted(bench, name))
+                    continue;
+                struct problem problem = problem_make(cells[c], size[s].hidden, size[s].batch, size[s].steps,
+                                                      bench->options.threads[t]);
+                run_gradient(bench, name, &problem);
+                problem_free(&problem);
             }
+}
+
+/* ---- the zoo: every cell beside lstm, on one thread ---- */
+
+static bptt_cell_info describe(const char *name, long hidden)
+{
+    bptt_error error = {0};
+    bptt_cell *cell;
+    bptt_cell_info info;
+    if (bptt_cell_open(name, &cell, &error) || bptt_cell_describe(cell, hidden, hidden, &info, &error)) {
+        fprintf(stderr, "bench: %s\n", error.text);
+        exit(1);
+    }
+    bptt_cell_free(cell);
+    return info;
+}
+
+/* Values that a cell without a recurrent matrix moves through memory at least: inputs, outputs and their gradients once, what is
+ * recorded out and in again. */
+static double bytes_moved(const struct problem *p, const bptt_cell_info *info)
+{
+    return 4.0 * (double)(p->batch * p->steps) * (double)(4 * p->hidden + 2 * info->recorded);
+}
+
+static void run_zoo_cell(struct bench *bench, const char *name, struct problem *cell, struct problem *lstm)
+{
+    struct row row = {.name = name, .threads = 1, .unit = "GFLOP/s"};
+    struct contender other;
+    double seconds[2];
+    bptt_cell_info info = describe(cell->cell, cell->hidden);
+    ours_open(&row.contender[0], cell);
+    ours_open(&other, lstm);
+    row.work = operations(cell, ours_matrix_elements(&row.contender[0]));
+    contest_race((struct contender[]){row.contender[0], other}, 2, bench->options.seconds, seconds);
+    double rate = row.work / seconds[0], lstm_rate = operations(lstm, ours_matrix_elements(&other)) / seconds[1];
+    printf("%-28s %3d %10.4g %10.4g %-8s %4.0f %% %6.2f of lstm's", name, 1, 1e3 * seconds[0], 1e-9 * rate, row.unit,
+           100 * rate / bench->machine.peak[0], rate / lstm_rate);
+    if (info.elementwise_recurrence)
+        printf(" %8.2f GB/s moved", 1e-9 * bytes_moved(cell, &info) / seconds[0]);
+    printf("\n");
+    row.count = 1;
+    row.operations = row.work;
+    if (bench->csv)
+        write_row(bench, &row, seconds);
+    row.contender[0].close(row.contender[0].state);
+    other.close(other.state);
+}
+
+static void run_zoo(struct bench *bench)
+{
+    static const struct { long hidden, batch, steps; } size[] = {{128, 16, 100}, {512, 32, 100}};
+    for (size_t s = 0; s < sizeof size / sizeof *size; s++)
+        for (size_t i = 0; i < bptt_cell_count(); i++) {
+            char name[96];
+            snprintf(name, sizeof name, "zoo/%s-%ld-%ld-%ld", bptt_cell_name(i), size[s].hidden, size[s].batch, size[s].steps);
+            if (!wanted(bench, name))
+                continue;
+            struct problem cell = problem_make(bptt_cell_name(i), size[s].hidden, size[s].batch, size[s].steps, 1);
+            struct problem lstm = problem_make("lstm", size[s].hidden, size[s].batch, size[s].steps, 1);
+            run_zoo_cell(bench, name, &cell, &lstm);
+            problem_free(&cell);
+            problem_free(&lstm);
+        }
+}
+
+/* ---- streaming ---- */
+
+static void run_stream(struct bench *bench, const char *name, const char *cell, long hidden)
+{
+    char command[40];
+    double elements = (cell[0] == 'l' ? 8.0 : 6.0) * (double)hidden * (double)hidden;
+    struct row row = {.name = name, .threads = 1, .unit = "GB/s", .work = 4 * elements};
+    enum level level = level_of(&bench->machine, row.work);
+    row.roof = row.work / bench->machine.bandwidth[level];
+    row.roof_name = level_name[level];
+    row.count = ours_open_stream(row.contender, cell, hidden);
+    snprintf(command, sizeof command, "stream %s %ld", cell, hidden);
+    if (peer_wanted(bench, "torch"))
+        row.count += torch_open_other(&row.contender[row.count], bench->torch, command);
+    finish(bench, &row);
+}
+
+static void run_streams(struct bench *bench)
+{
+    static const char *const cells[] = {"lstm", "gru"};
+    static const long hidden[] = {32, 128, 512};
+    for (int c = 0; c < 2; c++)
+        for (int h = 0; h < 3; h++) {
+            char name[40];
+            snprintf(name, sizeof name, "stream/%s-%ld", cells[c], hidden[h]);
+            if (wanted(bench, name))
+                run_stream(bench, name, cells[c], hidden[h]);
+        }
+}
+
+/* ---- text ---- */
+
+static void run_text(struct bench *bench)
+{
+    const long hidden = 128, batch = 32, steps = 100, symbols = 65;
+    for (int t = 0; t < bench->options.thread_counts && wanted(bench, "text/lstm-128-32-100"); t++) {
+        struct row row = {.name = "text/lstm-128-32-100", .threads = bench->options.threads[t], .unit = "chars/s"};
+        char command[80];
+        row.work = (double)(batch * steps);
+        row.count = ours_open_text(row.contender, hidden, batch, steps, symbols, row.threads);
+        snprintf(command, sizeof command, "text %ld %ld %ld %ld %d", hidden, batch, steps, symbols, row.threads);
+        if (peer_wanted(bench, "torch"))
+            row.count += torch_open_other(&row.contender[row.count], bench->torch, command);
+        finish(bench, &row);
+    }
 }
 
 /* ---- the program ---- */
 
-static void print_machine(const struct machine *m)
+static void print_machine(const struct bench *bench)
 {
-    printf("# %s, bptt %s, %s, oneDNN %s\n", m->name, bptt_version(), m->isa, *onednn_version() ? onednn_version() : "absent");
+    const struct machine *m = &bench->machine;
+    const char *torch = torch_version(bench->torch);
+    printf("# %s, %s, bptt %s; oneDNN %s, PyTorch %s\n", m->name, m->isa, bptt_version(),
+           *onednn_version() ? onednn_version() : "absent", *torch ? torch : "absent");
     printf("# peak %.1f GFLOP/s on one thread, %.1f on two; reading:", 1e-9 * m->peak[0], 1e-9 * m->peak[1]);
     for (int i = 0; i < LEVELS; i++)
         printf(" %s %.1f", level_name[i], 1e-9 * m->bandwidth[i]);
@@ -244,42 +323,61 @@ static void print_machine(const struct machine *m)
 
 static int usage(void)
 {
-    fputs("usage: bench [--cases PATTERN] [--threads 1,2] [--seconds S] [--csv FILE] [--quick]\n", stderr);
+    fputs("usage: bench [--cases PATTERN] [--threads 1,2] [--peers onednn,torch,naive] [--seconds S] [--csv FILE] [--quick]\n",
+          stderr);
     return 2;
 }
 
-static void read_threads(struct options *options, const char *text)
+static int read_threads(struct options *options, const char *text)
 {
     options->thread_counts = 0;
-    for (char *end; *text && options->thread_counts < 8; text = *end == ',' ? end + 1 : end) {
+    for (char *end; *text; text = *end == ',' ? end + 1 : end) {
         long threads = strtol(text, &end, 10);
-        if (end == text)
-            return;
+        if (end == text || (*end && *end != ',') || threads < 1 || threads > 1024 || options->thread_counts == MOST_THREADS)
+            return 0;
         options->threads[options->thread_counts++] = (int)threads;
     }
+    return options->thread_counts > 0;
+}
+
+static int read_option(struct options *options, const char *name, const char *value)
+{
+    if (!strcmp(name, "--cases"))
+        options->cases = value;
+    else if (!strcmp(name, "--csv"))
+        options->csv = value;
+    else if (!strcmp(name, "--peers"))
+        options->peers = value;
+    else if (!strcmp(name, "--seconds"))
+        return (options->seconds = atof(value)) > 0;
+    else
+        return !strcmp(name, "--threads") && read_threads(options, value);
+    return 1;
 }
 
 static int read_options(struct options *options, int argc, char **argv)
 {
-    *options = (struct options){.cases = "*", .threads = {1, 2}, .thread_counts = 2, .seconds = 2};
+    *options = (struct options){.cases = "*", .peers = "onednn,torch,naive", .threads = {1, 2}, .thread_counts = 2, .seconds = 2};
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!strcmp(argv[i], "--quick"))
             options->seconds = 0.3;
-        else if (!value)
+        else if (i + 1 == argc || !read_option(options, argv[i], argv[i + 1]))
             return 0;
-        else if (!strcmp(argv[i], "--cases"))
-            options->cases = argv[++i];
-        else if (!strcmp(argv[i], "--threads"))
-            read_threads(options, argv[++i]);
-        else if (!strcmp(argv[i], "--seconds"))
-            options->seconds = atof(argv[++i]);
-        else if (!strcmp(argv[i], "--csv"))
-            options->csv = argv[++i];
         else
-            return 0;
+            i++;
     }
     return 1;
+}
+
+static FILE *open_csv(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    if (!file) {
+        fprintf(stderr, "bench: %s: cannot be written\n", path);
+        exit(1);
+    }
+    fputs("version,machine,isa,peak_gflops,case,threads,contender,ms,speed,unit,of_peak,roof,of_roof,ratio\n", file);
+    return file;
 }
 
 int main(int argc, char **argv)
@@ -287,8 +385,17 @@ int main(int argc, char **argv)
     struct bench bench = {0};
     if (!read_options(&bench.options, argc, argv))
         return usage();
+    if (bench.options.csv)
+        bench.csv = open_csv(bench.options.csv);
+    if (peer_wanted(&bench, "torch"))
+        bench.torch = torch_start();
     machine_measure(&bench.machine);
-    print_machine(&bench.machine);
+    print_machine(&bench);
+    print_heading();
     run_gradients(&bench);
-    return 0;
+    run_zoo(&bench);
+    run_streams(&bench);
+    run_text(&bench);
+    torch_stop(bench.torch);
+    return bench.csv && fclose(bench.csv);
 }

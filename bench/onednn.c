@@ -315,7 +315,7 @@ int onednn_open(struct contender *contender, const struct problem *problem)
     make_primitives(d);
     make_memory(d);
     name_arguments(d);
-    *contender = (struct contender){"oneDNN", d, run, collect, leave};
+    *contender = (struct contender){.name = "oneDNN", .share = 1, .state = d, .run = run, .collect = collect, .close = leave};
     return 1;
 }
 

@@ -1,5 +1,5 @@
-/* ours.c - bptt as a contender: a model of one layer without a head, run through model/network.h, since the public interface
- * allocates its results anew at each call. */
+/* ours.c - bptt as a contender. For gradients a model of one layer without a head is run through model/network.h, since the
+ * public interface allocates its results anew at each call; streaming and training need bptt.h alone. */
 #include <bptt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +21,17 @@ static void give_up(const bptt_error *error)
     exit(1);
 }
 
-static bptt_model *make_model(const char *name, long hidden)
+/* symbols 0: a layer alone, float inputs. */
+static bptt_model *make_model(const char *name, long hidden, long symbols)
 {
     bptt_error error = {0};
     bptt_cell *cell;
     bptt_model *model;
     bptt_model_config config = bptt_model_defaults();
     config.hidden = config.inputs = hidden;
-    config.head = 0;
-    config.loss = BPTT_MSE;
+    config.vocabulary = symbols;
+    config.head = symbols > 0;
+    config.loss = symbols ? BPTT_CROSS_ENTROPY : BPTT_MSE;
     if (bptt_cell_open(name, &cell, &error))
         give_up(&error);
     config.cell = cell;
@@ -135,7 +137,7 @@ int ours_open(struct contender *contender, struct problem *p)
     struct network_config config = {.steps = p->steps, .batch = p->batch, .threads = p->threads, .gradients = 1,
                                     .input_gradient = 1};
     o->problem = p;
-    o->model = make_model(p->cell, p->hidden);
+    o->model = make_model(p->cell, p->hidden, 0);
     o->y = take(rows);
     o->dx = take(rows);
     if (network_new(&o->net, o->model, &config, &error) || network_allocate(&o->net, &error))
@@ -143,6 +145,100 @@ int ours_open(struct contender *contender, struct problem *p)
     network_load(&o->net);
     if (p->W)
         give_weights(o);
-    *contender = (struct contender){"bptt", o, run, collect, leave};
+    *contender = (struct contender){.name = "bptt", .share = 1, .state = o, .run = run, .collect = collect, .close = leave};
+    return 1;
+}
+
+long ours_matrix_elements(const struct contender *ours)
+{
+    const struct ours *o = ours->state;
+    bptt_array view;
+    long sum = 0;
+    for (size_t i = 0; i < bptt_model_parameter_count(o->model); i++)
+        if (!bptt_model_parameter(o->model, i, &view) && view.rank == 2)
+            sum += (long)bptt_array_length(&view);
+    return sum;
+}
+
+/* ---- a stream ---- */
+
+struct streaming { bptt_model *model; bptt_stream *stream; float *x, *y; };
+
+static void run_stream(void *state)
+{
+    struct streaming *s = state;
+    bptt_error error = {0};
+    if (bptt_stream_step(s->stream, s->x, s->y, &error))
+        give_up(&error);
+}
+
+static void leave_stream(void *state)
+{
+    struct streaming *s = state;
+    bptt_stream_free(s->stream);
+    bptt_model_free(s->model);
+    free(s->x);
+    free(s->y);
+    free(s);
+}
+
+int ours_open_stream(struct contender *contender, const char *cell, long hidden)
+{
+    bptt_error error = {0};
+    struct streaming *s = take(sizeof *s);
+    s->model = make_model(cell, hidden, 0);
+    s->x = take((size_t)hidden * sizeof *s->x);
+    s->y = take((size_t)hidden * sizeof *s->y);
+    for (long i = 0; i < hidden; i++)
+        s->x[i] = 0.01f * (float)(i % 100);
+    if (bptt_stream_new(s->model, 1, &s->stream, &error))
+        give_up(&error);
+    *contender = (struct contender){.name = "bptt", .share = 1, .state = s, .run = run_stream, .close = leave_stream};
+    return 1;
+}
+
+/* ---- text ---- */
+
+struct training { bptt_model *model; bptt_trainer *trainer; int32_t *x, *y; };
+
+static void run_window(void *state)
+{
+    struct training *s = state;
+    bptt_error error = {0};
+    double loss, norm;
+    if (bptt_trainer_step(s->trainer, s->x, s->y, &loss, &norm, &error))
+        give_up(&error);
+}
+
+static void leave_training(void *state)
+{
+    struct training *s = state;
+    bptt_trainer_free(s->trainer);
+    bptt_model_free(s->model);
+    free(s->x);
+    free(s->y);
+    free(s);
+}
+
+int ours_open_text(struct contender *contender, long hidden, long batch, long steps, long symbols, int threads)
+{
+    bptt_error error = {0};
+    bptt_trainer_config config = bptt_trainer_defaults();
+    struct training *s = take(sizeof *s);
+    size_t count = (size_t)(batch * steps);
+    s->model = make_model("lstm", hidden, symbols);
+    s->x = take(count * sizeof *s->x);
+    s->y = take(count * sizeof *s->y);
+    for (size_t i = 0; i < count; i++) {
+        s->x[i] = (int32_t)(i * 7 % (size_t)symbols);
+        s->y[i] = (int32_t)(i * 11 % (size_t)symbols);
+    }
+    config.batch = batch;
+    config.length = steps;
+    config.threads = threads;
+    config.clip_norm = 5;
+    if (bptt_trainer_new(s->model, &config, &s->trainer, &error))
+        give_up(&error);
+    *contender = (struct contender){.name = "bptt", .share = 1, .state = s, .run = run_window, .close = leave_training};
     return 1;
 }
