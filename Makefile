@@ -101,7 +101,8 @@ test:
 tests: $(TESTS) $(B)/tests/isas
 
 bench: all $(BENCHES)
-	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $$bench; done
+	@$(B)/bench/bench --csv bench/results.csv
+	@set -e; for bench in $(filter-out %/bench,$(BENCHES)); do echo "== $$bench"; $$bench; done
 	@set -e; for bench in $(wildcard bench/*.sh); do echo "== $$bench"; BPTT=$(abspath $(B))/bptt sh $$bench; done
 
 deps:

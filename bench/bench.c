@@ -58,8 +58,8 @@ static void print_peer(const struct row *row, const double *seconds, const char 
 static void print_row(const struct bench *bench, const struct row *row, const double *seconds)
 {
     const double peak = bench->machine.peak[row->threads > 1];
-    printf("%-28s %3d %10.4g %10.4g %-8s", row->name, row->threads, 1e3 * seconds[0], in_units(row->work / seconds[0], row->unit),
-           row->unit);
+    printf("%-28s %3d %10.4g %10.4g %-8s", row->name, row->threads, 1e3 * seconds[0],
+           in_units(row->work / seconds[0], row->unit), row->unit);
     if (row->operations > 0)
         printf(" %4.0f %%", 100 * row->operations / seconds[0] / peak);
     else
@@ -77,18 +77,21 @@ static void print_row(const struct bench *bench, const struct row *row, const do
 
 static void print_heading(void)
 {
-    printf("%-28s %3s %10s %10s %-8s %6s %11s %10s %6s %10s %6s %10s %6s\n", "case", "thr", "ms", "speed", "", "peak", "of roof",
-           "oneDNN ms", "ratio", "PyTorch ms", "ratio", "naive ms", "ratio");
+    printf("%-28s %3s %10s %10s %-8s %6s %11s %10s %6s %10s %6s %10s %6s\n", "case", "thr", "ms", "speed", "", "peak",
+           "of roof", "oneDNN ms", "ratio", "PyTorch ms", "ratio", "naive ms", "ratio");
 }
 
 static void write_row(const struct bench *bench, const struct row *row, const double *seconds)
 {
-    for (int i = 0; i < row->count; i++)
-        fprintf(bench->csv, "%s,\"%s\",%s,%.1f,%s,%d,%s,%.5g,%.5g,%s,%.3f,%s,%.3f,%.3f\n", bptt_version(), bench->machine.name,
-                bench->machine.isa, 1e-9 * bench->machine.peak[row->threads > 1], row->name, row->threads, row->contender[i].name,
-                1e3 * seconds[i], in_units(row->work / seconds[i], row->unit), row->unit,
-                row->operations / seconds[i] / bench->machine.peak[row->threads > 1], row->roof_name ? row->roof_name : "",
-                row->roof / seconds[i], seconds[i] / seconds[0]);
+    const struct machine *m = &bench->machine;
+    double peak = m->peak[row->threads > 1];
+    for (int i = 0; i < row->count; i++) {
+        fprintf(bench->csv, "%s,\"%s\",%s,%.1f,%s,%d,%s,", bptt_version(), m->name, m->isa, 1e-9 * peak, row->name,
+                row->threads, row->contender[i].name);
+        fprintf(bench->csv, "%.5g,%.5g,%s,%.3f,%s,%.3f,%.3f\n", 1e3 * seconds[i], in_units(row->work / seconds[i], row->unit),
+                row->unit, row->operations / seconds[i] / peak, row->roof_name ? row->roof_name : "", row->roof / seconds[i],
+                seconds[i] / seconds[0]);
+    }
     fflush(bench->csv);
 }
 
@@ -212,8 +215,8 @@ static bptt_cell_info describe(const char *name, long hidden)
     return info;
 }
 
-/* Values that a cell without a recurrent matrix moves through memory at least: inputs, outputs and their gradients once, what is
- * recorded out and in again. */
+/* Values that a cell without a recurrent matrix moves through memory at least: inputs, outputs and their gradients once, what
+ * is recorded out and in again. */
 static double bytes_moved(const struct problem *p, const bptt_cell_info *info)
 {
     return 4.0 * (double)(p->batch * p->steps) * (double)(4 * p->hidden + 2 * info->recorded);
@@ -357,7 +360,8 @@ static int read_option(struct options *options, const char *name, const char *va
 
 static int read_options(struct options *options, int argc, char **argv)
 {
-    *options = (struct options){.cases = "*", .peers = "onednn,torch,naive", .threads = {1, 2}, .thread_counts = 2, .seconds = 2};
+    *options = (struct options){.cases = "*", .peers = "onednn,torch,naive", .threads = {1, 2}, .thread_counts = 2,
+                                .seconds = 2};
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick"))
             options->seconds = 0.3;

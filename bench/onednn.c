@@ -28,12 +28,14 @@ int onednn_open(struct contender *contender, const struct problem *problem)
 enum part { SRC, SRC_ITER, SRC_ITER_C, W_LAYER, W_ITER, BIAS, DST, DST_ITER, DST_ITER_C, PARTS };
 
 static const int forward_name[PARTS] = {
-    DNNL_ARG_SRC_LAYER, DNNL_ARG_SRC_ITER,  DNNL_ARG_SRC_ITER_C, DNNL_ARG_WEIGHTS_LAYER, DNNL_ARG_WEIGHTS_ITER,
-    DNNL_ARG_BIAS,      DNNL_ARG_DST_LAYER, DNNL_ARG_DST_ITER,   DNNL_ARG_DST_ITER_C,
+    DNNL_ARG_SRC_LAYER,     DNNL_ARG_SRC_ITER,     DNNL_ARG_SRC_ITER_C,
+    DNNL_ARG_WEIGHTS_LAYER, DNNL_ARG_WEIGHTS_ITER, DNNL_ARG_BIAS,
+    DNNL_ARG_DST_LAYER,     DNNL_ARG_DST_ITER,     DNNL_ARG_DST_ITER_C,
 };
 static const int backward_name[PARTS] = {
-    DNNL_ARG_DIFF_SRC_LAYER, DNNL_ARG_DIFF_SRC_ITER,  DNNL_ARG_DIFF_SRC_ITER_C, DNNL_ARG_DIFF_WEIGHTS_LAYER, DNNL_ARG_DIFF_WEIGHTS_ITER,
-    DNNL_ARG_DIFF_BIAS,      DNNL_ARG_DIFF_DST_LAYER, DNNL_ARG_DIFF_DST_ITER,   DNNL_ARG_DIFF_DST_ITER_C,
+    DNNL_ARG_DIFF_SRC_LAYER,     DNNL_ARG_DIFF_SRC_ITER,     DNNL_ARG_DIFF_SRC_ITER_C,
+    DNNL_ARG_DIFF_WEIGHTS_LAYER, DNNL_ARG_DIFF_WEIGHTS_ITER, DNNL_ARG_DIFF_BIAS,
+    DNNL_ARG_DIFF_DST_LAYER,     DNNL_ARG_DIFF_DST_ITER,     DNNL_ARG_DIFF_DST_ITER_C,
 };
 
 struct onednn {
@@ -120,8 +122,9 @@ static void describe_forward(struct onednn *d, dnnl_rnn_desc_t *desc)
                                          &m[SRC_ITER_C], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER],
                                          &m[DST_ITER_C], 0), "lstm forward");
     else if (is(d, "gru"))
-        must(dnnl_lbr_gru_forward_desc_init(desc, dnnl_forward_training, dnnl_unidirectional_left2right, &m[SRC], &m[SRC_ITER],
-                                            &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER], 0), "gru forward");
+        must(dnnl_lbr_gru_forward_desc_init(desc, dnnl_forward_training, dnnl_unidirectional_left2right, &m[SRC],
+                                            &m[SRC_ITER], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER], 0),
+             "gru forward");
     else
         must(dnnl_vanilla_rnn_forward_desc_init(desc, dnnl_forward_training, dnnl_eltwise_tanh, dnnl_unidirectional_left2right,
                                                 &m[SRC], &m[SRC_ITER], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST],
@@ -204,11 +207,16 @@ static void reorder(struct onednn *d, dnnl_memory_t from, dnnl_memory_t to)
     dnnl_primitive_desc_destroy(desc);
 }
 
+static dnnl_memory_t asked_for(struct onednn *d, dnnl_primitive_desc_t who, int name)
+{
+    return fresh(d, dnnl_primitive_desc_query_md(who, dnnl_query_exec_arg_md, name));
+}
+
 /* The plain matrices in the layout that a primitive asks for. */
 static dnnl_memory_t packed(struct onednn *d, dnnl_primitive_desc_t who, enum part part, float *plain)
 {
     dnnl_memory_t from = memory(d, &d->plain[part], plain);
-    dnnl_memory_t to = fresh(d, dnnl_primitive_desc_query_md(who, dnnl_query_exec_arg_md, forward_name[part]));
+    dnnl_memory_t to = asked_for(d, who, forward_name[part]);
     reorder(d, from, to);
     dnnl_memory_destroy(from);
     return to;
@@ -225,7 +233,7 @@ static void make_memory(struct onednn *d)
         d->value[i] = matrix ? packed(d, d->forward_desc, (enum part)i, given[i])
                              : given[i] ? memory(d, &d->plain[i], given[i]) : fresh(d, &d->plain[i]);
         d->gradient[i] = i == DST ? memory(d, &d->plain[i], p->dy)
-                         : matrix ? fresh(d, dnnl_primitive_desc_query_md(d->backward_desc, dnnl_query_exec_arg_md, backward_name[i]))
+                         : matrix ? asked_for(d, d->backward_desc, backward_name[i])
                                   : fresh(d, &d->plain[i]);
     }
     d->backward_weight[0] = packed(d, d->backward_desc, W_LAYER, p->W);
@@ -315,7 +323,8 @@ int onednn_open(struct contender *contender, const struct problem *problem)
     make_primitives(d);
     make_memory(d);
     name_arguments(d);
-    *contender = (struct contender){.name = "oneDNN", .share = 1, .state = d, .run = run, .collect = collect, .close = leave};
+    *contender = (struct contender){.name = "oneDNN", .share = 1, .state = d, .run = run, .collect = collect,
+                                    .close = leave};
     return 1;
 }
 

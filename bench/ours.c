@@ -92,8 +92,8 @@ static void run(void *state)
 {
     struct ours *o = state;
     bptt_error error = {0};
-    struct window window = {.steps = o->problem->steps, .x = o->problem->x, .output_gradient = o->problem->dy, .element_size = 4,
-                            .output = o->y, .input_gradient = o->dx};
+    struct window window = {.steps = o->problem->steps, .x = o->problem->x, .output_gradient = o->problem->dy,
+                            .element_size = 4, .output = o->y, .input_gradient = o->dx};
     start_states(o);
     network_clear_gradients(&o->net);
     if (network_gradient(&o->net, &window, &error))

@@ -1,5 +1,5 @@
-/* torch.c - PyTorch as a contender: bench/pytorch.py in a process of its own, told by lines what to do. Tensors go by files, and
- * the script times itself, so the pipes are not in the figures. */
+/* torch.c - PyTorch as a contender: bench/pytorch.py in a process of its own, told by lines what to do. Tensors go by files,
+ * and the script times itself, so the pipes are not in the figures. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +173,7 @@ int torch_open(struct contender *contender, struct torch *t, const struct proble
         return 0;
     t->problem = p;
     write_problem(t, p);
-    snprintf(command, sizeof command, "gradient %s %ld %ld %ld %d %s", p->cell, p->hidden, p->batch, p->steps, p->threads, t->file);
+    snprintf(command, sizeof command, "gradient %s %ld %ld %ld %d %s", p->cell, p->hidden, p->batch, p->steps, p->threads,
+             t->file);
     return torch_open_other(contender, t, command);
 }
