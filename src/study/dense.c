@@ -197,17 +197,15 @@ static void francis(double *h, long n, long lo, long hi, double trace, double de
     }
 }
 
-/* The first row of the block that ends with row hi: above it a subdiagonal element is nothing beside its neighbours. */
-static long block_start(double *h, long n, long hi, double norm)
+/* The first row of the block that ends with row hi: above it a subdiagonal element is nothing beside what reflections have
+ * rounded anyway. A finer measure, beside its neighbours, may never be met where an eigenvalue is multiple. */
+static long block_start(double *h, long n, long hi, double rounding)
 {
     long lo = hi;
-    for (; lo > 0; lo--) {
-        double beside = fabs(h[(lo - 1) * n + lo - 1]) + fabs(h[lo * n + lo]);
-        if (fabs(h[lo * n + lo - 1]) <= DBL_EPSILON * (beside > 0 ? beside : norm)) {
-            h[lo * n + lo - 1] = 0;
-            break;
-        }
-    }
+    while (lo > 0 && fabs(h[lo * n + lo - 1]) > rounding)
+        lo--;
+    if (lo > 0)
+        h[lo * n + lo - 1] = 0;
     return lo;
 }
 
@@ -216,12 +214,12 @@ double dense_radius(double *a, long n, double *work)
     double most = 0, norm = 0;
     if (!is_finite(a, n * n))
         return NAN;
-    for (long i = 0; i < n * n; i++)
-        norm = fmax(norm, fabs(a[i]));
+    for (long i = 0; i < n; i++)
+        norm = hypot(norm, sqrt(dense_dot(a + i * n, a + i * n, n)));
     hessenberg(a, n, work);
     int tries = 0;
     for (long hi = n - 1; hi >= 0;) {
-        long lo = block_start(a, n, hi, norm);
+        long lo = block_start(a, n, hi, (double)n * DBL_EPSILON * norm);
         const double *last = a + hi * n + hi, *before = last - n;
         if (lo == hi || lo + 1 == hi) {
             most = fmax(most, lo == hi ? fabs(*last) : pair_radius(before[-1], before[0], last[-1], last[0]));

@@ -12,7 +12,7 @@
 #include "dense.h"
 #include "jacobian.h"
 
-enum { STRETCHES = 8, SHORTEST = 64, CHUNK = 1024, JACOBIANS_MOST = 64, PRODUCT_LAG_MOST = 64, PROBES = 8, PROBE_ROUNDS = 30 };
+enum { STRETCHES = 8, SHORTEST = 256, CHUNK = 1024, JACOBIANS_MOST = 64, PRODUCT_LAG_MOST = 64, PROBES = 8, PROBE_ROUNDS = 30 };
 /* Multiply-adds: of each part, and of taking a matrix [n][n] apart in n^3; what a step costs besides */
 static const double WALK_WORK = 2e9, RUN_UP_WORK = 1e10, JACOBIAN_WORK = 1.6e10, PRODUCT_WORK = 2e10, APART = 8, STEP_OVERHEAD = 4e3;
 
@@ -223,13 +223,13 @@ static void take_apart(struct bench *b, struct finding *f, long n)
 
 /* Mean |cos| of P^T u for drawn u and the direction v that P lengthens most. It is found by power iteration, from the longest
  * of the P^T u: after many lags all of them point there already. */
-static double alignment(const struct walk *w, struct bench *b, const double *p, long n, long step)
+static double alignment(const struct walk *w, struct bench *b, const double *p, long n)
 {
     struct random_stream stream = random_open(w->inspect->options.seed, RANDOM_CHECK, 2);
     double *u = b->b, *v = u + n, *back = v + n, longest = 0, sum = 0;
     for (int k = 0; k < PROBES; k++) {
         for (long i = 0; i < n; i++)
-            u[i] = random_normal(&stream, (uint64_t)((step * PROBES + k) * n + i));
+            u[i] = random_normal(&stream, (uint64_t)(k * n + i));
         dense_apply(p, n, 1, u, back + k * n);
         double length = sqrt(dense_dot(back + k * n, back + k * n, n));
         for (long i = 0; i < n && length > 0; i++)
@@ -266,7 +266,7 @@ static void multiply(const struct walk *w, struct bench *b, struct finding *f, i
     double smallest;
     memcpy(b->b, p, (size_t)(n * n) * sizeof *p);
     dense_singular(b->b, n, b->work, &f->product[f->products], &smallest);
-    f->alignment[f->products++] = alignment(w, b, p, n, t);
+    f->alignment[f->products++] = alignment(w, b, p, n);
 }
 
 static void look(const struct walk *w, struct bench *b, struct stretch_of_data *s, int l, long t)
