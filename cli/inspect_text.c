@@ -228,7 +228,7 @@ static void print_curve(const struct page *page, const bptt_inspect_report *r, c
     static const char *const label[] = {"largest", "decay", "half", "1 %", "rounding"};
     enum { CELLS = 5 };
     struct row row = {*c->name ? c->name : "all", label,
-                      {number(highest(c->norm, r->lags)), number(c->decay), number(c->half_life), lag(c->percent, r->lags),
+                      {number(highest(c->norm, r->lags)), number(c->decay), number(isinf(c->half_life) ? NAN : c->half_life), lag(c->percent, r->lags),
                        lag(c->rounding, r->lags)}, CELLS, PLAIN};
     int room = plot_room(page, CELLS);
     if (!c->name[0])
@@ -348,6 +348,8 @@ static void print_values(const struct page *page, const bptt_inspect_report *r)
 static void print_parameters(const struct page *page, const bptt_inspect_report *r)
 {
     static const char *const label[] = {"gradient", "weight", "ratio"};
+    if (r->parameters == 0)
+        return;
     putchar('\n');
     paragraph(page, BOLD, "Gradient by parameter");
     paragraph(page, PLAIN, "Norms, of the mean loss over %lld steps.", (long long)r->lags);

@@ -180,11 +180,14 @@ static void chase(double *h, long n, long k, long size, long lo, long hi, const 
     }
 }
 
-/* One double-shift step on the block lo .. hi of three rows or more; shifts are the roots of z^2 - trace z + determinant. */
-static void francis(double *h, long n, long lo, long hi, double trace, double determinant)
+/* One double-shift step on the block lo .. hi of three rows or more; shifts are the eigenvalues of [y . ; . x] whose other two
+ * elements have the product w. Their differences from the diagonal, not the shifts, keep what is small where eigenvalues are
+ * nearly multiple. */
+static void francis(double *h, long n, long lo, long hi, double x, double y, double w)
 {
     const double *r0 = h + lo * n + lo, *r1 = r0 + n, *r2 = r1 + n;
-    double v[3] = {r0[0] * r0[0] + r0[1] * r1[0] - trace * r0[0] + determinant, r1[0] * (r0[0] + r1[1] - trace), r1[0] * r2[1]}, beta;
+    double dx = x - r0[0], dy = y - r0[0], beta;
+    double v[3] = {(dx * dy - w) / r1[0] + r0[1], r1[1] - r0[0] - dx - dy, r2[1]};
     for (long k = lo; k < hi; k++) {
         long size = hi - k + 1 < 3 ? hi - k + 1 : 3;
         if (k > lo)
@@ -229,13 +232,13 @@ double dense_radius(double *a, long n, double *work)
         }
         if (tries++ == 300)
             return NAN;
-        double trace = before[-1] + last[0], determinant = before[-1] * last[0] - before[0] * last[-1];
+        double x = last[0], y = before[-1], w = last[-1] * before[0];
         if (tries % 10 == 0) {             /* a step out of a circle */
             double size = fabs(last[-1]) + fabs(before[-2]);
-            trace = 1.5 * size;
-            determinant = size * size;
+            x = y = 0.75 * size;
+            w = -0.4375 * size * size;
         }
-        francis(a, n, lo, hi, trace, determinant);
+        francis(a, n, lo, hi, x, y, w);
     }
     return most;
 }

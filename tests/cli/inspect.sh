@@ -43,6 +43,16 @@ assert {v["name"]: v["units"] for v in r["values"]} == {k: 12 for k in ("i", "f"
 assert [v["name"] for v in r["values"] if v["memory"] is not None] == ["f", "f"]'
 fi
 
+# The same windows by another program (single precision)
+if command -v python3 > /dev/null; then
+    "$BPTT" horizon model.safetensors book.txt --lags 30 --windows 2 --batch 16 --json > horizon
+    check "layers and the whole are what bptt horizon measures" python3 -c '
+import json
+r, h = json.load(open("out")), json.load(open("horizon"))
+for mine, theirs in zip(r["gradient_by_lag"], [h["norm"], *h["layers"]]):
+    assert all(abs(a - b) <= 1e-4 * b for a, b in zip(mine["mean"], theirs)), (mine["name"], mine["mean"], theirs)'
+fi
+
 if ! command -v script > /dev/null || ! script -qec true /dev/null > /dev/null 2>&1 < /dev/null; then
     skip "terminals" "no script(1) to make a terminal with"
 else
