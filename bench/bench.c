@@ -11,6 +11,7 @@
  *     --csv      write the rows as CSV, with version and machine in each; one line a case and contender */
 #include <bptt.h>
 #include <fnmatch.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +19,21 @@
 #include "contest.h"
 #include "machine.h"
 
-enum { MOST = 4, MOST_THREADS = 8 };
+enum { MOST = 4, MOST_THREADS = 8, MOST_RESULTS = 256 };
 
 struct options { const char *cases, *csv, *peers; int threads[MOST_THREADS], thread_counts; double seconds; };
 
-struct bench { struct options options; struct machine machine; struct torch *torch; FILE *csv; };
+/* A peer's time and ours, of one row of gradients. */
+struct result { char name[48]; int threads; const char *peer; double seconds, ours; };
+
+struct bench {
+    struct options options;
+    struct machine machine;
+    struct torch *torch;
+    FILE *csv;
+    struct result result[MOST_RESULTS];
+    int results;
+};
 
 /* A case as it is reported. Its contenders' times come from the race; ours is the first. */
 struct row {
@@ -95,10 +106,9 @@ static void write_row(const struct bench *bench, const struct row *row, const do
     fflush(bench->csv);
 }
 
-/* Races the row's contenders, reports, closes them. */
-static void finish(struct bench *bench, struct row *row)
+/* Races the row's contenders, reports, closes them; their times go out. */
+static void finish(struct bench *bench, struct row *row, double *seconds)
 {
-    double seconds[MOST];
     contest_race(row->contender, row->count, bench->options.seconds, seconds);
     machine_remeasure(&bench->machine);
     print_row(bench, row, seconds);
@@ -117,6 +127,60 @@ static int wanted(const struct bench *bench, const char *name)
 static int peer_wanted(const struct bench *bench, const char *peer)
 {
     return !!strstr(bench->options.peers, peer);
+}
+
+/* ---- the summary of gradients ---- */
+
+static void remember(struct bench *bench, const struct row *row, const double *seconds)
+{
+    for (int i = 1; i < row->count && bench->results < MOST_RESULTS; i++) {
+        struct result *r = &bench->result[bench->results++];
+        *r = (struct result){.threads = row->threads, .peer = row->contender[i].name, .seconds = seconds[i],
+                             .ours = seconds[0]};
+        snprintf(r->name, sizeof r->name, "%s", row->name);
+    }
+}
+
+/* The same case and peer, each side with the number of threads that suits it. */
+static struct result best_of_threads(const struct bench *bench, const struct result *one)
+{
+    struct result best = *one;
+    for (const struct result *r = bench->result; r < bench->result + bench->results; r++) {
+        if (strcmp(r->name, one->name) || strcmp(r->peer, one->peer))
+            continue;
+        best.seconds = r->seconds < best.seconds ? r->seconds : best.seconds;
+        best.ours = r->ours < best.ours ? r->ours : best.ours;
+    }
+    return best;
+}
+
+/* threads 0: the better number on each side. */
+static void summarise(const struct bench *bench, const char *peer, int threads)
+{
+    double sum = 0, least = INFINITY;
+    const char *where = "";
+    int count = 0;
+    for (const struct result *r = bench->result; r < bench->result + bench->results; r++) {
+        struct result taken = threads ? *r : best_of_threads(bench, r);
+        if (strcmp(r->peer, peer) || r->threads != (threads ? threads : bench->options.threads[0]))
+            continue;
+        double ratio = taken.seconds / taken.ours;
+        sum += log(ratio);
+        where = ratio < least ? r->name : where;
+        least = ratio < least ? ratio : least;
+        count++;
+    }
+    if (count)
+        printf("# gradients beside %s, %s: geometric mean %.2f over %d cases, least %.2f at %s\n", peer,
+               threads == 1 ? "1 thread" : threads ? "2 threads" : "best of threads", exp(sum / count), count, least, where);
+}
+
+static void summarise_all(const struct bench *bench)
+{
+    static const char *const peers[] = {"oneDNN", "PyTorch"};
+    for (int i = 0; i < 2; i++)
+        for (int threads = 0; threads <= 2; threads++)
+            summarise(bench, peers[i], threads);
 }
 
 /* ---- gradients ---- */
@@ -165,6 +229,7 @@ static void run_gradient(struct bench *bench, const char *name, struct problem *
 {
     struct row row = {.name = name, .threads = problem->threads, .unit = "GFLOP/s"};
     struct problem shorter;
+    double seconds[MOST];
     long matrix = gate_count(problem) * problem->hidden * problem->hidden;
     row.work = row.operations = operations(problem, 2 * matrix);
     find_roof(bench, &row, 4.0 * (double)matrix, problem->steps);
@@ -177,7 +242,8 @@ static void run_gradient(struct bench *bench, const char *name, struct problem *
         contest_check(problem, &row.contender[0], &row.contender[i]);
     if (peer_wanted(bench, "naive") && problem->threads == 1)
         add_naive(&row, problem, &shorter);
-    finish(bench, &row);
+    finish(bench, &row, seconds);
+    remember(bench, &row, seconds);
 }
 
 static void run_gradients(struct bench *bench)
@@ -268,16 +334,23 @@ static void run_zoo(struct bench *bench)
 static void run_stream(struct bench *bench, const char *name, const char *cell, long hidden)
 {
     char command[40];
-    double elements = (cell[0] == 'l' ? 8.0 : 6.0) * (double)hidden * (double)hidden;
-    struct row row = {.name = name, .threads = 1, .unit = "GB/s", .work = 4 * elements};
+    struct problem problem = problem_make(cell, hidden, 1, 1, 1);
+    struct row row = {.name = name, .threads = 1, .unit = "GB/s"};
+    row.work = 8.0 * (double)(gate_count(&problem) * hidden * hidden);
     enum level level = level_of(&bench->machine, row.work);
     row.roof = row.work / bench->machine.bandwidth[level];
     row.roof_name = level_name[level];
-    row.count = ours_open_stream(row.contender, cell, hidden);
+    problem_zero_states(&problem);
+    row.count = ours_open_stream(row.contender, &problem);
+    if (peer_wanted(bench, "onednn"))
+        row.count += onednn_open_forward(&row.contender[row.count], &problem);
+    if (row.count > 1)
+        contest_check(&problem, &row.contender[0], &row.contender[1]);
     snprintf(command, sizeof command, "stream %s %ld", cell, hidden);
     if (peer_wanted(bench, "torch"))
         row.count += torch_open_other(&row.contender[row.count], bench->torch, command);
-    finish(bench, &row);
+    finish(bench, &row, (double[MOST]){0});
+    problem_free(&problem);
 }
 
 static void run_streams(struct bench *bench)
@@ -306,7 +379,7 @@ static void run_text(struct bench *bench)
         snprintf(command, sizeof command, "text %ld %ld %ld %ld %d", hidden, batch, steps, symbols, row.threads);
         if (peer_wanted(bench, "torch"))
             row.count += torch_open_other(&row.contender[row.count], bench->torch, command);
-        finish(bench, &row);
+        finish(bench, &row, (double[MOST]){0});
     }
 }
 
@@ -322,6 +395,9 @@ static void print_machine(const struct bench *bench)
     for (int i = 0; i < LEVELS; i++)
         printf(" %s %.1f", level_name[i], 1e-9 * m->bandwidth[i]);
     printf(" GB/s, DRAM on two threads %.1f\n", 1e-9 * m->bandwidth_two);
+    double load;
+    if (getloadavg(&load, 1) == 1)
+        printf("# load before this run: %.2f%s\n", load, load > 0.5 ? "; figures from a busy machine are worth little" : "");
 }
 
 static int usage(void)
@@ -397,6 +473,7 @@ int main(int argc, char **argv)
     print_machine(&bench);
     print_heading();
     run_gradients(&bench);
+    summarise_all(&bench);
     run_zoo(&bench);
     run_streams(&bench);
     run_text(&bench);

@@ -53,6 +53,14 @@ struct problem problem_make(const char *cell, long hidden, long batch, long step
     return p;
 }
 
+void problem_zero_states(struct problem *p)
+{
+    size_t bytes = (size_t)(p->batch * p->hidden) * sizeof(float);
+    memset(p->h, 0, bytes);
+    if (p->c)
+        memset(p->c, 0, bytes);
+}
+
 void problem_free(struct problem *p)
 {
     float *all[] = {p->x, p->dy, p->h, p->c, p->W, p->U, p->b};

@@ -49,11 +49,12 @@ static inline long bias_count(const struct problem *p)
 /* Reads the problem's data and writes its own start weights into W, U and b for the others, where the problem has them. */
 int ours_open(struct contender *contender, struct problem *problem);
 long ours_matrix_elements(const struct contender *ours);           /* of that contender's weight matrices together */
-/* A run is a step of one row, H inputs. */
-int ours_open_stream(struct contender *contender, const char *cell, long hidden);
+/* A run is a step of one row on x; for a problem of T = B = 1 with states at zero. */
+int ours_open_stream(struct contender *contender, struct problem *problem);
 /* A run is a window of random symbols: embedding, LSTM, head, clipping, Adam. */
 int ours_open_text(struct contender *contender, long hidden, long batch, long steps, long symbols, int threads);
 int onednn_open(struct contender *contender, const struct problem *problem);
+int onednn_open_forward(struct contender *contender, const struct problem *problem);    /* outputs alone */
 int naive_open(struct contender *contender, const struct problem *problem);
 const char *onednn_version(void);          /* "" where bench was built without it */
 
@@ -70,6 +71,7 @@ int torch_open_other(struct contender *contender, struct torch *torch, const cha
 
 /* rnn, lstm and gru with weights, initial states; any other cell with inputs and output gradients alone. */
 struct problem problem_make(const char *cell, long hidden, long batch, long steps, int threads);
+void problem_zero_states(struct problem *problem);
 void problem_free(struct problem *problem);
 struct gradient gradient_make(const struct problem *problem);
 void gradient_free(struct gradient *gradient);

@@ -16,6 +16,11 @@ int onednn_open(struct contender *contender, const struct problem *problem)
     return 0;
 }
 
+int onednn_open_forward(struct contender *contender, const struct problem *problem)
+{
+    return onednn_open(contender, problem);
+}
+
 #else
 
 #include <dlfcn.h>
@@ -114,19 +119,19 @@ static void describe_parts(struct onednn *d)
     d->any[W_LAYER] = d->any[W_ITER] = describe(5, matrix, dnnl_format_tag_any);
 }
 
-static void describe_forward(struct onednn *d, dnnl_rnn_desc_t *desc)
+static void describe_forward(struct onednn *d, dnnl_prop_kind_t kind, dnnl_rnn_desc_t *desc)
 {
     const dnnl_memory_desc_t *m = d->any;
     if (is(d, "lstm"))
-        must(dnnl_lstm_forward_desc_init(desc, dnnl_forward_training, dnnl_unidirectional_left2right, &m[SRC], &m[SRC_ITER],
+        must(dnnl_lstm_forward_desc_init(desc, kind, dnnl_unidirectional_left2right, &m[SRC], &m[SRC_ITER],
                                          &m[SRC_ITER_C], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER],
                                          &m[DST_ITER_C], 0), "lstm forward");
     else if (is(d, "gru"))
-        must(dnnl_lbr_gru_forward_desc_init(desc, dnnl_forward_training, dnnl_unidirectional_left2right, &m[SRC],
+        must(dnnl_lbr_gru_forward_desc_init(desc, kind, dnnl_unidirectional_left2right, &m[SRC],
                                             &m[SRC_ITER], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER], 0),
              "gru forward");
     else
-        must(dnnl_vanilla_rnn_forward_desc_init(desc, dnnl_forward_training, dnnl_eltwise_tanh, dnnl_unidirectional_left2right,
+        must(dnnl_vanilla_rnn_forward_desc_init(desc, kind, dnnl_eltwise_tanh, dnnl_unidirectional_left2right,
                                                 &m[SRC], &m[SRC_ITER], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST],
                                                 &m[DST_ITER], 0, 0, 0), "rnn forward");
 }
@@ -144,20 +149,25 @@ static void describe_backward(struct onednn *d, dnnl_rnn_desc_t *desc)
                                              &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER], &m[SRC], &m[SRC_ITER],
                                              &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER], 0), "gru backward");
     else
-        must(dnnl_vanilla_rnn_backward_desc_init(desc, dnnl_backward, dnnl_eltwise_tanh, dnnl_unidirectional_left2right, &m[SRC],
-                                                 &m[SRC_ITER], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST], &m[DST_ITER],
+        must(dnnl_vanilla_rnn_backward_desc_init(desc, dnnl_backward, dnnl_eltwise_tanh, dnnl_unidirectional_left2right,
                                                  &m[SRC], &m[SRC_ITER], &m[W_LAYER], &m[W_ITER], &m[BIAS], &m[DST],
-                                                 &m[DST_ITER], 0, 0, 0), "rnn backward");
+                                                 &m[DST_ITER], &m[SRC], &m[SRC_ITER], &m[W_LAYER], &m[W_ITER], &m[BIAS],
+                                                 &m[DST], &m[DST_ITER], 0, 0, 0), "rnn backward");
 }
 
-static void make_primitives(struct onednn *d)
+static void make_forward(struct onednn *d, dnnl_prop_kind_t kind)
 {
     dnnl_rnn_desc_t desc;
-    describe_forward(d, &desc);
+    describe_forward(d, kind, &desc);
     must(dnnl_primitive_desc_create(&d->forward_desc, &desc, NULL, d->engine, NULL), "forward primitive");
+    must(dnnl_primitive_create(&d->forward, d->forward_desc), "forward");
+}
+
+static void make_backward(struct onednn *d)
+{
+    dnnl_rnn_desc_t desc;
     describe_backward(d, &desc);
     must(dnnl_primitive_desc_create(&d->backward_desc, &desc, NULL, d->engine, d->forward_desc), "backward primitive");
-    must(dnnl_primitive_create(&d->forward, d->forward_desc), "forward");
     must(dnnl_primitive_create(&d->backward, d->backward_desc), "backward");
 }
 
@@ -222,20 +232,30 @@ static dnnl_memory_t packed(struct onednn *d, dnnl_primitive_desc_t who, enum pa
     return to;
 }
 
-static void make_memory(struct onednn *d)
+static int is_matrix(int part)
+{
+    return part == W_LAYER || part == W_ITER;
+}
+
+static void make_values(struct onednn *d)
 {
     const struct problem *p = d->problem;
     float *given[PARTS] = {p->x, p->h, p->c, p->W, p->U, p->b, NULL, NULL, NULL};
-    for (int i = 0; i < PARTS; i++) {
-        if (!d->plain[i].ndims)
-            continue;
-        int matrix = i == W_LAYER || i == W_ITER;
-        d->value[i] = matrix ? packed(d, d->forward_desc, (enum part)i, given[i])
-                             : given[i] ? memory(d, &d->plain[i], given[i]) : fresh(d, &d->plain[i]);
-        d->gradient[i] = i == DST ? memory(d, &d->plain[i], p->dy)
-                         : matrix ? asked_for(d, d->backward_desc, backward_name[i])
-                                  : fresh(d, &d->plain[i]);
-    }
+    for (int i = 0; i < PARTS; i++)
+        if (d->plain[i].ndims)
+            d->value[i] = is_matrix(i) ? packed(d, d->forward_desc, (enum part)i, given[i])
+                          : given[i]   ? memory(d, &d->plain[i], given[i])
+                                       : fresh(d, &d->plain[i]);
+}
+
+static void make_gradients(struct onednn *d)
+{
+    const struct problem *p = d->problem;
+    for (int i = 0; i < PARTS; i++)
+        if (d->plain[i].ndims)
+            d->gradient[i] = i == DST       ? memory(d, &d->plain[i], p->dy)
+                             : is_matrix(i) ? asked_for(d, d->backward_desc, backward_name[i])
+                                            : fresh(d, &d->plain[i]);
     d->backward_weight[0] = packed(d, d->backward_desc, W_LAYER, p->W);
     d->backward_weight[1] = packed(d, d->backward_desc, W_ITER, p->U);
     d->workspace = fresh(d, dnnl_primitive_desc_query_md(d->forward_desc, dnnl_query_workspace_md, 0));
@@ -247,12 +267,15 @@ static void name_arguments(struct onednn *d)
     for (int i = 0; i < PARTS; i++) {
         if (!d->plain[i].ndims)
             continue;
-        dnnl_memory_t weight = i == W_LAYER || i == W_ITER ? d->backward_weight[i == W_ITER] : d->value[i];
+        dnnl_memory_t weight = is_matrix(i) ? d->backward_weight[i == W_ITER] : d->value[i];
         d->forward_argument[n++] = (dnnl_exec_arg_t){forward_name[i], d->value[i]};
+        if (!d->backward)
+            continue;
         d->backward_argument[m++] = (dnnl_exec_arg_t){forward_name[i], weight};
         d->backward_argument[m++] = (dnnl_exec_arg_t){backward_name[i], d->gradient[i]};
     }
-    d->forward_argument[n++] = d->backward_argument[m++] = (dnnl_exec_arg_t){DNNL_ARG_WORKSPACE, d->workspace};
+    if (d->backward)
+        d->forward_argument[n++] = d->backward_argument[m++] = (dnnl_exec_arg_t){DNNL_ARG_WORKSPACE, d->workspace};
     d->forward_arguments = n;
     d->backward_arguments = m;
 }
@@ -268,6 +291,13 @@ static void run(void *state)
     clear(d->gradient[BIAS]);
     must(dnnl_primitive_execute(d->forward, d->stream, d->forward_arguments, d->forward_argument), "forward");
     must(dnnl_primitive_execute(d->backward, d->stream, d->backward_arguments, d->backward_argument), "backward");
+    must(dnnl_stream_wait(d->stream), "waiting");
+}
+
+static void run_forward(void *state)
+{
+    struct onednn *d = state;
+    must(dnnl_primitive_execute(d->forward, d->stream, d->forward_arguments, d->forward_argument), "forward");
     must(dnnl_stream_wait(d->stream), "waiting");
 }
 
@@ -291,6 +321,12 @@ static void collect(void *state, struct gradient *to)
     fetch(d, BIAS, d->gradient[BIAS], to->db);
 }
 
+static void collect_forward(void *state, struct gradient *to)
+{
+    struct onednn *d = state;
+    fetch(d, DST, d->value[DST], to->y);
+}
+
 static void leave(void *state)
 {
     struct onednn *d = state;
@@ -310,18 +346,33 @@ static void leave(void *state)
     free(d);
 }
 
-int onednn_open(struct contender *contender, const struct problem *problem)
+static struct onednn *begin(const struct problem *problem, dnnl_prop_kind_t kind)
 {
-    if (!problem->W)
-        return 0;
     struct onednn *d = take(sizeof *d);
     d->problem = problem;
     set_threads(problem->threads);
     must(dnnl_engine_create(&d->engine, dnnl_cpu, 0), "the engine");
     must(dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags), "the stream");
     describe_parts(d);
-    make_primitives(d);
-    make_memory(d);
+    make_forward(d, kind);
+    make_values(d);
+    return d;
+}
+
+int onednn_open_forward(struct contender *contender, const struct problem *problem)
+{
+    struct onednn *d = begin(problem, dnnl_forward_inference);
+    name_arguments(d);
+    *contender = (struct contender){.name = "oneDNN", .share = 1, .state = d, .run = run_forward, .collect = collect_forward,
+                                    .close = leave};
+    return 1;
+}
+
+int onednn_open(struct contender *contender, const struct problem *problem)
+{
+    struct onednn *d = begin(problem, dnnl_forward_training);
+    make_backward(d);
+    make_gradients(d);
     name_arguments(d);
     *contender = (struct contender){.name = "oneDNN", .share = 1, .state = d, .run = run, .collect = collect,
                                     .close = leave};

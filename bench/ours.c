@@ -41,33 +41,32 @@ static bptt_model *make_model(const char *name, long hidden, long symbols)
     return model;
 }
 
-/* A parameter by its letter and gate ('\0': none): its values, or with a network their gradient. */
-static float *parameter(const struct ours *o, char letter, char gate, int gradient)
+/* A parameter by its letter and gate ('\0': none). */
+static float *parameter(const bptt_model *model, char letter, char gate)
 {
     char name[40];
     bptt_array view;
     snprintf(name, sizeof name, gate ? "layers.0.%c_%c" : "layers.0.%c", letter, gate);
-    for (size_t i = 0; i < bptt_model_parameter_count(o->model); i++)
-        if (!bptt_model_parameter(o->model, i, &view) && !strcmp(view.name, name))
-            return gradient ? (float *)o->net.gradients + ((float *)view.data - (float *)o->net.parameters) : view.data;
-    fprintf(stderr, "bench: %s has no parameter %s\n", o->problem->cell, name);
+    for (size_t i = 0; i < bptt_model_parameter_count(model); i++)
+        if (!bptt_model_parameter(model, i, &view) && !strcmp(view.name, name))
+            return view.data;
+    fprintf(stderr, "bench: there is no parameter %s\n", name);
     exit(1);
 }
 
 /* Start weights out to where the other contenders read them. Two biases that stand side by side in gru are one for them. */
-static void give_weights(struct ours *o)
+static void give_weights(struct problem *p, const bptt_model *model)
 {
-    struct problem *p = o->problem;
     size_t n = (size_t)p->hidden, gates = (size_t)gate_count(p);
     for (size_t g = 0; g < gates; g++) {
-        memcpy(p->W + g * n * n, parameter(o, 'W', p->gates[g], 0), n * n * sizeof *p->W);
-        memcpy(p->U + g * n * n, parameter(o, 'U', p->gates[g], 0), n * n * sizeof *p->U);
-        memcpy(p->b + g * n, parameter(o, 'b', p->gates[g], 0), n * sizeof *p->b);
+        memcpy(p->W + g * n * n, parameter(model, 'W', p->gates[g]), n * n * sizeof *p->W);
+        memcpy(p->U + g * n * n, parameter(model, 'U', p->gates[g]), n * n * sizeof *p->U);
+        memcpy(p->b + g * n, parameter(model, 'b', p->gates[g]), n * sizeof *p->b);
     }
     if (bias_count(p) == (long)gates)
         return;
     for (size_t g = 0; g < gates; g++) {
-        const float *c = parameter(o, 'c', p->gates[g], 0);
+        const float *c = parameter(model, 'c', p->gates[g]);
         for (size_t i = 0; i < n; i++) {
             if (p->gates[g] == 'n')
                 p->b[gates * n + i] = c[i];
@@ -75,6 +74,12 @@ static void give_weights(struct ours *o)
                 p->b[g * n + i] += c[i];
         }
     }
+}
+
+/* The gradient lies as the parameters do. */
+static const float *gradient_of(const struct ours *o, char letter, char gate)
+{
+    return (float *)o->net.gradients + (parameter(o->model, letter, gate) - (float *)o->net.parameters);
 }
 
 static void start_states(struct ours *o)
@@ -111,12 +116,12 @@ static void collect(void *state, struct gradient *to)
     if (p->c)
         network_get_state(&o->net, o->net.initial_gradient[0][1], 0, 1, to->dc, 4);
     for (size_t g = 0; g < gates; g++) {
-        memcpy(to->dW + g * n * n, parameter(o, 'W', p->gates[g], 1), n * n * sizeof(float));
-        memcpy(to->dU + g * n * n, parameter(o, 'U', p->gates[g], 1), n * n * sizeof(float));
-        memcpy(to->db + g * n, parameter(o, 'b', p->gates[g], 1), n * sizeof(float));
+        memcpy(to->dW + g * n * n, gradient_of(o, 'W', p->gates[g]), n * n * sizeof(float));
+        memcpy(to->dU + g * n * n, gradient_of(o, 'U', p->gates[g]), n * n * sizeof(float));
+        memcpy(to->db + g * n, gradient_of(o, 'b', p->gates[g]), n * sizeof(float));
     }
     if (bias_count(p) > (long)gates)
-        memcpy(to->db + gates * n, parameter(o, 'c', 'n', 1), n * sizeof(float));
+        memcpy(to->db + gates * n, gradient_of(o, 'c', 'n'), n * sizeof(float));
 }
 
 static void leave(void *state)
@@ -144,7 +149,7 @@ int ours_open(struct contender *contender, struct problem *p)
         give_up(&error);
     network_load(&o->net);
     if (p->W)
-        give_weights(o);
+        give_weights(p, o->model);
     *contender = (struct contender){.name = "bptt", .share = 1, .state = o, .run = run, .collect = collect, .close = leave};
     return 1;
 }
@@ -162,14 +167,23 @@ long ours_matrix_elements(const struct contender *ours)
 
 /* ---- a stream ---- */
 
-struct streaming { bptt_model *model; bptt_stream *stream; float *x, *y; };
+struct streaming { const struct problem *problem; bptt_model *model; bptt_stream *stream; float *y; };
 
 static void run_stream(void *state)
 {
     struct streaming *s = state;
     bptt_error error = {0};
-    if (bptt_stream_step(s->stream, s->x, s->y, &error))
+    if (bptt_stream_step(s->stream, s->problem->x, s->y, &error))
         give_up(&error);
+}
+
+/* The first step's. */
+static void collect_stream(void *state, struct gradient *to)
+{
+    struct streaming *s = state;
+    bptt_stream_reset(s->stream);
+    run_stream(s);
+    memcpy(to->y, s->y, (size_t)s->problem->hidden * sizeof *s->y);
 }
 
 static void leave_stream(void *state)
@@ -177,23 +191,22 @@ static void leave_stream(void *state)
     struct streaming *s = state;
     bptt_stream_free(s->stream);
     bptt_model_free(s->model);
-    free(s->x);
     free(s->y);
     free(s);
 }
 
-int ours_open_stream(struct contender *contender, const char *cell, long hidden)
+int ours_open_stream(struct contender *contender, struct problem *p)
 {
     bptt_error error = {0};
     struct streaming *s = take(sizeof *s);
-    s->model = make_model(cell, hidden, 0);
-    s->x = take((size_t)hidden * sizeof *s->x);
-    s->y = take((size_t)hidden * sizeof *s->y);
-    for (long i = 0; i < hidden; i++)
-        s->x[i] = 0.01f * (float)(i % 100);
+    s->problem = p;
+    s->model = make_model(p->cell, p->hidden, 0);
+    s->y = take((size_t)p->hidden * sizeof *s->y);
+    give_weights(p, s->model);
     if (bptt_stream_new(s->model, 1, &s->stream, &error))
         give_up(&error);
-    *contender = (struct contender){.name = "bptt", .share = 1, .state = s, .run = run_stream, .close = leave_stream};
+    *contender = (struct contender){.name = "bptt", .share = 1, .state = s, .run = run_stream, .collect = collect_stream,
+                                    .close = leave_stream};
     return 1;
 }
 
