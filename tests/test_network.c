@@ -312,9 +312,11 @@ static void test_units(void)
 {
     static const char *const cells[] = {"rnn", "lstm", "gru", "gru_v1", "mgu", "ugrnn", "lstm_peephole", "lstm_projected",
                                         "lstm_layernorm", "slstm", "antisymmetric", "cfc", "cornn", "fastgrnn", "lem", "linear",
-                                        "rnn_relu", blocks, shared, late};
+                                        "rnn_relu", blocks, shared, late, "mingru", "minlstm", "sru", "indrnn"};
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
-        struct shape shape = {.cell = cells[i], .steps = 3 + (long)(i % 3), .batch = 1 + (long)(i % 2), .inputs = 5, .hidden = 132,
+        struct shape shape = {.cell = cells[i], 
+                              .steps = i < 20 ? 3 + (long)(i % 3) : 20,  /* enough to be shared out without a matrix too */
+                              .batch = 1 + (long)(i % 2), .inputs = 5, .hidden = 132,
                               .layers = 1, .outputs = 2, .loss = BPTT_MSE};
         struct subject s;
         if (subject_open(&s, &shape))

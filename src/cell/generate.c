@@ -107,7 +107,7 @@ static void declare_pointers(const struct writer *w)
     for (int place = 0; place < w->program->places; place++) {
         if (!needs_place(w, place))
             continue;
-        text_printf(w->out, "        real *const at_%d = stage_row(&call->value[%d], call->step, row);   /* %s: %s */\n", place, place,
+        text_printf(w->out, "        real *const at_%d = stage_row(&call->value[%d], step, row);   /* %s: %s */\n", place, place,
                     kind[w->program->place[place].kind], place_comment(w, place));
     }
 }
@@ -244,7 +244,8 @@ static void write_stage(const struct bptt_cell *cell, const struct program *prog
             groups = program->group[program->order[stage->first + k]] + 1;
     text_printf(out, "static void %s_%s_%d(const struct stage_call *call)\n{\n", program->backward ? "backward" : "forward",
                 phase_name[stage->phase], stage->level);
-    text_add(out, "    for (long row = call->row_from; row < call->row_to; row++) {\n");
+    text_add(out, "    for (long step = call->step, left = call->steps; left > 0; step += call->by, left--)\n"
+                  "    for (long row = call->row_from; row < call->row_to; row++) {\n");
     declare_pointers(&w);
     load_operands(&w, (struct loop){0, DIM_ONE}, 1, "        ");
     for (int group = 0; group < groups; group++)

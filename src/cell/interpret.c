@@ -33,11 +33,13 @@ void interpret_stage(const struct bptt_cell *cell, const struct program *program
 {
     (void)cell;
     char *values = (char *)scratch + (size_t)program->graph->count * sizeof(void *);
-    for (long row = call->row_from; row < call->row_to; row++) {
-        if (element_size == 8)
-            row_f64(program, &program->stage[stage], call, row, scratch, (double *)values);
-        else
-            row_f32(program, &program->stage[stage], call, row, scratch, (float *)values);
+    for (long step = call->step, left = call->steps; left > 0; step += call->by, left--) {
+        for (long row = call->row_from; row < call->row_to; row++) {
+            if (element_size == 8)
+                row_f64(program, &program->stage[stage], call, step, row, scratch, (double *)values);
+            else
+                row_f32(program, &program->stage[stage], call, step, row, scratch, (float *)values);
+        }
     }
 }
 

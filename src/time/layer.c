@@ -345,6 +345,14 @@ int layer_new(struct layer *layer, const bptt_cell *cell, const long *size, long
     return fail_memory(error, sizeof *layer);
 }
 
+int layer_is_masked(const struct layer *layer)
+{
+    for (int i = 0; i < layer->cell->states; i++)
+        if (layer->mask[i])
+            return 1;
+    return 0;
+}
+
 void layer_free(struct layer *layer)
 {
     bptt_cell_free(layer->cell);
@@ -510,6 +518,7 @@ struct work {
     enum phase phase;
     long group;                            /* batch rows of one worker in the scan */
     long chunk;                            /* rows of a task in before and after */
+    long units;                            /* of a task, where a scan needs no other units */
 };
 
 /* At most `most` at a time, and each worker as many as the others. */
@@ -572,6 +581,51 @@ static void scan_task(void *context, long task, int worker)
     }
 }
 
+/* ---- a scan of one stage and nothing else (no matrix on the state): one loop over time, by rows, or by units of few rows ---- */
+
+static int scan_stage(const struct bound *bound)
+{
+    for (int i = 0; i < bound->jobs; i++)
+        if (bound->job[i].phase == PHASE_SCAN)
+            return -1;
+    int stage = bound->program->levels[PHASE_SCAN] == 1 ? program_stage_at(bound->program, PHASE_SCAN, 0) : -1;
+    return stage >= 0 && bound->program->stage[stage].dim >= 0 ? stage : -1;
+}
+
+/* Between its steps nothing happens: no link is cut or weighted, no state is dropped out. */
+static int runs_through(const struct layer *layer, const struct block_io *io)
+{
+    if (layer_is_masked(layer))
+        return 0;
+    for (long i = 0; io->link && i < io->steps; i++)
+        if (io->link[i] != 1)
+            return 0;
+    return 1;
+}
+
+static void over_time_task(void *context, long task, int worker)
+{
+    const struct work *w = context;
+    const struct program *program = w->bound->program;
+    struct view view = view_open(w->layer, w->bound, w->io, worker);
+    long last = w->io->steps - 1, batch = w->layer->batch, row_tasks = (batch + w->group - 1) / w->group;
+    int stage = scan_stage(w->bound);
+    long from = task % row_tasks * w->group, unit = task / row_tasks * w->units, width = padded(w->layer->size[program->stage[stage].dim]);
+    struct part part = {program->backward ? last : 0, from, from + w->group < batch ? from + w->group : batch, unit,
+                        unit + w->units < width ? unit + w->units : width};
+    part_stage_over_time(&view, stage, part, (struct steps){w->io->steps, program->backward ? -1 : 1});
+}
+
+static void run_over_time(struct work *w, struct pool *pool)
+{
+    long workers = pool_workers(pool), width = padded(w->layer->size[w->bound->program->stage[scan_stage(w->bound)].dim]);
+    long by_units = w->layer->batch >= workers ? 1 : workers / w->layer->batch;
+    w->units = (width / STAGE_PAD + by_units - 1) / by_units * STAGE_PAD;
+    pool_tasks(pool, (w->layer->batch + w->group - 1) / w->group * ((width + w->units - 1) / w->units), over_time_task, w);
+}
+
+/* ---- all phases of a block ---- */
+
 static struct pool *pool_for(struct pool *pool, long cost)
 {
     return cost > SMALL ? pool : NULL;
@@ -587,7 +641,9 @@ static void run_phases(struct layer *layer, struct bound *bound, const struct bl
         struct pool *workers_for = pool_for(pool, bound->cost[phase] * rows);
         int sharing = phase == PHASE_SCAN ? units_workers(layer, bound, pool_workers(workers_for)) : 1;
         work.phase = (enum phase)phase;
-        if (sharing > 1)
+        if (phase == PHASE_SCAN && scan_stage(bound) >= 0 && runs_through(layer, io))
+            run_over_time(&work, workers_for);
+        else if (sharing > 1)
             units_scan(layer, bound, io, pool, sharing);
         else if (phase == PHASE_SCAN)
             pool_tasks(workers_for, (layer->batch + work.group - 1) / work.group, scan_task, &work);
@@ -598,7 +654,7 @@ static void run_phases(struct layer *layer, struct bound *bound, const struct bl
 
 int layer_scan_workers(const struct layer *layer, int workers, int *by_units)
 {
-    int sharing = units_worth(layer, &layer->run, workers);
+    int sharing = scan_stage(&layer->run) >= 0 && layer->batch < workers ? workers : units_worth(layer, &layer->run, workers);
     *by_units = sharing > 1;
     return sharing > 1 ? sharing : layer->batch < workers ? (int)layer->batch : workers;
 }

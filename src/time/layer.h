@@ -100,6 +100,7 @@ int layer_new(struct layer *layer, const bptt_cell *cell, const long *size, long
 void layer_free(struct layer *layer);
 /* Workers that its forward scan keeps busy, of so many; by_units: they share hidden units, else batch rows. */
 int layer_scan_workers(const struct layer *layer, int workers, int *by_units);
+int layer_is_masked(const struct layer *layer);            /* a state is dropped out, in this window */
 void layer_interpret(struct layer *layer);                 /* from now on without generated code */
 
 /* Elements of each kind of memory. */

@@ -147,10 +147,15 @@ static void run_stage(const struct view *v, int stage, const struct stage_call *
 
 void part_whole_stage(const struct view *v, int stage, struct part rows)
 {
-    run_stage(v, stage, &(struct stage_call){v->bound->value, v->layer->size, rows.step, rows.row_from, rows.row_to});
+    run_stage(v, stage, &(struct stage_call){v->bound->value, v->layer->size, rows.step, 1, 1, rows.row_from, rows.row_to});
 }
 
 void part_stage(const struct view *v, int stage, struct part part)
+{
+    part_stage_over_time(v, stage, part, (struct steps){1, 1});
+}
+
+void part_stage_over_time(const struct view *v, int stage, struct part part, struct steps steps)
 {
     const struct program *program = v->bound->program;
     int dim = program->stage[stage].dim;
@@ -162,7 +167,7 @@ void part_stage(const struct view *v, int stage, struct part part)
     }
     v->size[dim] = (part.unit_to < size ? part.unit_to : size) - part.unit_from;
     if (v->size[dim] > 0)
-        run_stage(v, stage, &(struct stage_call){v->value, v->size, part.step, part.row_from, part.row_to});
+        run_stage(v, stage, &(struct stage_call){v->value, v->size, part.step, steps.count, steps.by, part.row_from, part.row_to});
     v->size[dim] = size;
 }
 

@@ -18,6 +18,7 @@ struct view {
 /* Rows [row_from, row_to) of a step (in the phases before and after: of the whole block, step 0), units [unit_from, unit_to),
  * multiples of STAGE_PAD, of whatever dimension the piece has. */
 struct part { long step, row_from, row_to, unit_from, unit_to; };
+struct steps { long count, by; };          /* one after another, by 1 or -1 */
 
 struct view view_open(const struct layer *layer, const struct bound *bound, const struct block_io *io, int worker);
 size_t view_scratch(const struct layer *layer);            /* bytes of each worker's scratch that a view takes, at its end */
@@ -27,6 +28,7 @@ void part_job(const struct view *view, const struct matmul *job, struct part row
 void part_product(const struct view *view, const struct matmul *job, int product, struct part part);
 void part_whole_stage(const struct view *view, int stage, struct part rows);
 void part_stage(const struct view *view, int stage, struct part part);                         /* stages with a dim */
+void part_stage_over_time(const struct view *view, int stage, struct part part, struct steps steps);
 
 /* dL/d(state before the part's step) on its way to the step before: cut, or weighted (D2L 9.7.8). */
 void part_link(const struct view *view, int state, struct part part);

@@ -35,21 +35,13 @@ static struct part share(const struct unit_worker *w, int dim, long step)
 
 /* ---- what may be shared out ---- */
 
-static int any_mask(const struct layer *layer)
-{
-    for (int i = 0; i < layer->cell->states; i++)
-        if (layer->mask[i])
-            return 1;
-    return 0;
-}
-
 int units_worth(const struct layer *layer, const struct bound *bound, int workers)
 {
     long work = 0;
     for (int i = 0; i < bound->jobs; i++)
         if (bound->job[i].phase == PHASE_SCAN)
             work += bound->job[i].n * bound->job[i].k * layer->batch;
-    if (workers == 1 || layer->batch >= FEW_ROWS * workers || any_mask(layer))
+    if (workers == 1 || layer->batch >= FEW_ROWS * workers || layer_is_masked(layer))
         return 1;
     return work / LEAST < workers ? (work >= 2 * LEAST ? (int)(work / LEAST) : 1) : workers;
 }
