@@ -37,6 +37,7 @@ static const struct option options[] = {
     {"Data", "seed", OPTION_SEED, AT(options.seed), "N", .help = "of the places in the data"},
     {"Data", "threads", OPTION_INT, AT(options.threads), "N", .help = "workers", .high = 1024, .zero = "one per processor"},
     {"Data", "memory", OPTION_BYTES, AT(options.memory), "BYTES", .help = "stay below it", .low = 1, .zero = "no limit"},
+    {"Reports", "svg", OPTION_TEXT, AT(svg), "FILE", .help = "also as a picture in a file", .zero = "none"},
     {"Reports", "json", OPTION_FLAG, AT(json), .help = "everything as one JSON object"},
     {0},
 };
@@ -89,6 +90,21 @@ static int inspect_files(struct inspect_values *values, const struct parsed *par
     return status;
 }
 
+static int write_svg(const struct command *command, const char *path, const bptt_inspect_report *r)
+{
+    char *text = NULL;
+    bptt_error error = {0};
+    if (bptt_inspect_figure(r, &text, &error) != BPTT_OK)
+        return say_error(command, &error);
+    FILE *file = fopen(path, "w");
+    int good = file && fputs(text, file) >= 0;
+    good = file && fclose(file) == 0 && good;
+    if (!good)
+        fprintf(stderr, "bptt %s: %s: cannot write the picture: %s\n", command->name, path, strerror(errno));
+    bptt_free(text);
+    return good ? STATUS_DONE : STATUS_FAILED;
+}
+
 static int inspect(const struct command *command, int argc, char **argv)
 {
     struct inspect_values values = {.options = bptt_inspect_defaults()};
@@ -107,8 +123,9 @@ static int inspect(const struct command *command, int argc, char **argv)
         inspect_emit(&report);
     else
         inspect_print(&report);
+    int status = values.svg ? write_svg(command, values.svg, &report) : STATUS_DONE;
     bptt_inspect_clear(&report);
-    return STATUS_DONE;
+    return status;
 }
 
 const struct command inspect_command = {
@@ -118,9 +135,11 @@ const struct command inspect_command = {
     .most = 1 << 20,
     .summary = "what flows back through time, and how far",
     .about = "Measured on a text (or an input x.npy), layer by layer and state by state: the norm of a loss's gradient by the states "
-             "before it, lag by lag; how it decays; the lags at which it falls below 1 % and below rounding.",
+             "before it, lag by lag; singular values, spectral radius and products of the step Jacobian; Lyapunov exponents; what gates "
+             "do; gradients by parameter; and the verdict: vanishing, stable, exploding or chaotic.",
     .examples = "  bptt inspect book.safetensors book.txt\n"
-                "  bptt inspect book.safetensors book.txt --lags 1000 --json\n",
+                "  bptt inspect book.safetensors book.txt --lags 1000 --svg inspect.svg --json\n"
+                "  bptt inspect sensor.safetensors x.npy --target y.npy\n",
     .options = options,
     .run = inspect,
 };

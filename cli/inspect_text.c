@@ -182,6 +182,9 @@ static void print_verdict(const struct page *page, const bptt_inspect_report *r,
                   "a gradient halves every %.3g steps or faster.", l, name, e, error, fold);
     else if (a->verdict == BPTT_VANISHING)
         paragraph(page, tone, "layers.%d: %s. After some steps nothing is left of a gradient.", l, name);
+    else if (a->verdict == BPTT_EXPLODING && isnan(a->growth))
+        paragraph(page, tone, "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: gradients double every %.3g steps. The "
+                  "states were zero throughout: what would happen to others is not seen.", l, name, e, error, fold);
     else if (a->verdict == BPTT_EXPLODING)
         paragraph(page, tone, "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: gradients double every %.3g steps, and "
                   "the states grow with them (by %.3g a step).", l, name, e, error, fold, exp(a->growth));

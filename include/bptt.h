@@ -461,10 +461,10 @@ typedef struct bptt_inspect_layer {
     bptt_spread *product;                  /* [products] its largest singular value */
     double *alignment;                     /* [products] mean |cos| of a random gradient carried back and the direction that grows most */
     int64_t exponents;
-    double *exponent, *error;              /* [exponents] Lyapunov, per step (nats), falling; standard error over stretches */
+    double *exponent, *error;              /* [exponents] Lyapunov, per step (nats); standard error over stretches */
     int64_t steps;                         /* that they are over */
     int verdict;                           /* a bptt_verdict */
-    double growth;                         /* of the norm of the states, per step (nats) */
+    double growth;                         /* of the norm of the states, per step (nats); NaN: they were zero throughout */
     int64_t overflow;                      /* the step at which a state was no longer finite; -1: none */
 } bptt_inspect_layer;
 

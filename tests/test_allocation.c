@@ -141,6 +141,29 @@ static int measurement(bptt_error *error)
     return status;
 }
 
+static int inspection(bptt_error *error)
+{
+    static int32_t x[8] = {0, 1, 2, 3, 0, 1, 2, 3};
+    const bptt_array tokens = {.type = BPTT_I32, .rank = 2, .shape = {8, 1}, .data = x};
+    bptt_inspect_options options = bptt_inspect_defaults();
+    bptt_inspect_report report;
+    bptt_model *model;
+    char *picture = NULL;
+    int status = open_model(&model, 4, error);
+    if (status)
+        return status;
+    options.batch = options.windows = 1;
+    options.threads = 1;
+    status = bptt_inspect_arrays(model, &tokens, &tokens, &options, &report, error);
+    if (!status) {
+        status = bptt_inspect_figure(&report, &picture, error);
+        bptt_free(picture);
+        bptt_inspect_clear(&report);
+    }
+    bptt_model_free(model);
+    return status;
+}
+
 static void test_measure(void)
 {
     bptt_speed_case config = bptt_speed_defaults();
@@ -189,6 +212,7 @@ int main(void)
     fail_each("a cell compiled, printed and checked", compile_and_check);
     fail_each("a gradient and a run", gradient);
     fail_each("a training step", training_step);
+    fail_each("an inspection", inspection);
     fail_each("a measurement", measurement);
     test_measure();
     test_stream();

@@ -339,6 +339,22 @@ static void test_linear(double size, int verdict)
     bptt_model_free(model);
 }
 
+static void test_rest(void)
+{
+    bptt_model *model = symmetric(1.2);
+    bptt_array x = numbers(300, 1, 1, 0);
+    bptt_inspect_options o = one_of_each(50);
+    bptt_inspect_report r;
+    bptt_error error = {0};
+    if (!tap_ok(model && !bptt_inspect_arrays(model, &x, NULL, &o, &r, &error), "states at rest: %s", error.text))
+        return;
+    tap_ok(r.layer[0].verdict == BPTT_EXPLODING && isnan(r.layer[0].growth), "states at rest where gradients grow: %s",
+           bptt_verdict_name(r.layer[0].verdict));
+    bptt_inspect_clear(&r);
+    bptt_array_clear(&x);
+    bptt_model_free(model);
+}
+
 static void test_overflow(void)
 {
     bptt_model *model = symmetric(3);
@@ -550,6 +566,7 @@ int main(void)
     test_linear(0.9, BPTT_VANISHING);
     test_linear(1, BPTT_STABLE);
     test_linear(1.1, BPTT_EXPLODING);
+    test_rest();
     test_overflow();
     test_henon();
     test_lags("rnn", 1, 1);

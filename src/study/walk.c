@@ -425,6 +425,7 @@ static void report_exponent(const struct walk *w, int l, long number, bptt_inspe
     out->steps = steps;
 }
 
+/* NaN: the states were zero throughout. */
 static double growth(const struct walk *w, int l)
 {
     double early = 0, late = 0;
@@ -432,11 +433,12 @@ static double growth(const struct walk *w, int l)
         early += w->stretch[i].finding[l].early;
         late += w->stretch[i].finding[l].late;
     }
-    return early > 0 && late > 0 ? log(late / early) / (0.5 * (double)w->length) : 0;
+    return late > 0 ? log(late / early) / (0.5 * (double)w->length) : NAN;
 }
 
 /* Stable: within the lags that were looked at the largest exponent changes a gradient by less than a factor e. Growth of the
- * states themselves tells a network that runs away from one that is bounded and chaotic. */
+ * states themselves tells a network that runs away from one that is bounded and chaotic; one
+ * that rests at zero is not chaotic either. */
 static int verdict(const bptt_inspect_layer *layer, int64_t lags)
 {
     double largest = layer->exponent[0];
@@ -448,7 +450,7 @@ static int verdict(const bptt_inspect_layer *layer, int64_t lags)
         return BPTT_STABLE;
     if (largest < 0)
         return BPTT_VANISHING;
-    return layer->growth > largest / 4 ? BPTT_EXPLODING : BPTT_CHAOTIC;
+    return layer->growth <= largest / 4 ? BPTT_CHAOTIC : BPTT_EXPLODING;
 }
 
 static int new_layer_report(const struct walk *w, int l, bptt_inspect_layer *out)

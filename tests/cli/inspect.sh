@@ -43,6 +43,19 @@ assert {v["name"]: v["units"] for v in r["values"]} == {k: 12 for k in ("i", "f"
 assert [v["name"] for v in r["values"] if v["memory"] is not None] == ["f", "f"]'
 fi
 
+# shellcheck disable=SC2086
+run "$BPTT" inspect model.safetensors book.txt $few --svg picture.svg
+is_status 0 "--svg"
+check "a picture with a curve for each state and a bar for each gate" sh -c \
+    '[ "$(grep -c "<title>layers.[01].[hc]</title>" picture.svg)" = 4 ] && [ "$(grep -c "class=.empty." picture.svg)" = 10 ]'
+command -v xmllint > /dev/null && check "which is well-formed" xmllint --noout picture.svg
+# shellcheck disable=SC2086
+run "$BPTT" inspect model.safetensors book.txt $few --svg nowhere/picture.svg
+is_status 1 "a picture that cannot be written"
+err_has "nowhere/picture.svg: cannot write the picture" "is told"
+# shellcheck disable=SC2086
+"$BPTT" inspect model.safetensors book.txt $few --json > out
+
 # The same windows by another program (single precision)
 if command -v python3 > /dev/null; then
     "$BPTT" horizon model.safetensors book.txt --lags 30 --windows 2 --batch 16 --json > horizon
