@@ -92,7 +92,6 @@ void torch_stop(struct torch *t)
     if (!t)
         return;
     hang_up(t);
-    unlink(t->file);
     rmdir(t->folder);
     free(t);
 }
@@ -138,7 +137,7 @@ static void collect(void *state, struct gradient *to)
     snprintf(command, sizeof command, "check %s", t->file);
     ask(t, command, reply, sizeof reply);
     FILE *file = fopen(t->file, "rb");
-    if (!file)
+    if (!file || unlink(t->file))
         lost(t);
     for (int i = 0; i < RESULTS; i++)
         if (fread(array[i], sizeof(float), (size_t)count[i], file) != (size_t)count[i])
@@ -175,5 +174,7 @@ int torch_open(struct contender *contender, struct torch *t, const struct proble
     write_problem(t, p);
     snprintf(command, sizeof command, "gradient %s %ld %ld %ld %d %s", p->cell, p->hidden, p->batch, p->steps, p->threads,
              t->file);
-    return torch_open_other(contender, t, command);
+    torch_open_other(contender, t, command);
+    unlink(t->file);                       /* at once: a run that is ended leaves no gigabytes */
+    return 1;
 }
