@@ -20,12 +20,12 @@ struct inspect_values {
 #define AT(field) offsetof(struct inspect_values, field)
 
 static const struct option options[] = {
-    {"Gradient by lag", "lags", OPTION_COUNT, AT(options.lags), "N", .help = "how many steps back to look", .low = 1, .high = 1 << 24,
-     .zero = "256, or as many as the data allow"},
+    {"Gradient by lag", "lags", OPTION_COUNT, AT(options.lags), "N", .help = "how many steps back to look", .low = 1,
+     .high = 1 << 24, .zero = "256, or as many as the data allow"},
     {"Gradient by lag", "batch", OPTION_COUNT, AT(options.batch), "N", .help = "losses looked back from at once", .low = 1,
      .high = 65536},
-    {"Gradient by lag", "windows", OPTION_COUNT, AT(options.windows), "N", .help = "so often, spread evenly over the data", .low = 1,
-     .high = 1 << 20},
+    {"Gradient by lag", "windows", OPTION_COUNT, AT(options.windows), "N", .help = "so often, spread evenly over the data",
+     .low = 1, .high = 1 << 20},
     {"Step Jacobian", "steps", OPTION_COUNT, AT(options.steps), "N", .help = "walked, with exponents and activities",
      .zero = "as many as a few seconds allow"},
     {"Step Jacobian", "jacobians", OPTION_COUNT, AT(options.jacobians), "N", .help = "of each layer, taken apart",
@@ -57,8 +57,8 @@ static int is_array(const char *path)
     return n > 4 && !strcmp(path + n - 4, ".npy");
 }
 
-static int inspect_array(const struct inspect_values *values, const bptt_model *model, const char *path, bptt_inspect_report *report,
-                         bptt_error *error)
+static int inspect_array(const struct inspect_values *values, const bptt_model *model, const char *path,
+                         bptt_inspect_report *report, bptt_error *error)
 {
     bptt_array input = {0}, target = {0};
     int status = bptt_npy_read(path, &input, error);
@@ -71,7 +71,8 @@ static int inspect_array(const struct inspect_values *values, const bptt_model *
     return status;
 }
 
-static int inspect_files(struct inspect_values *values, const struct parsed *parsed, bptt_inspect_report *report, bptt_error *error)
+static int inspect_files(struct inspect_values *values, const struct parsed *parsed, bptt_inspect_report *report,
+                         bptt_error *error)
 {
     bptt_model *model = NULL;
     struct terminal terminal = terminal_look(stderr);
@@ -134,8 +135,10 @@ const struct command inspect_command = {
     .least = 2,
     .most = 1 << 20,
     .summary = "what flows back through time, and how far",
-    .about = "Measured on a text (or an input x.npy), layer by layer and state by state: the norm of a loss's gradient by the states "
-             "before it, lag by lag; singular values, spectral radius and products of the step Jacobian; Lyapunov exponents; what gates "
+    .about = "Measured on a text (or an input x.npy), layer by layer and state by state: the norm of a loss's gradient by the "
+             "states "
+             "before it, lag by lag; singular values, spectral radius and products of the step Jacobian; Lyapunov exponents; "
+             "what gates "
              "do; gradients by parameter; and the verdict: vanishing, stable, exploding or chaotic.",
     .examples = "  bptt inspect book.safetensors book.txt\n"
                 "  bptt inspect book.safetensors book.txt --lags 1000 --svg inspect.svg --json\n"

@@ -172,25 +172,35 @@ static void print_verdict(const struct page *page, const bptt_inspect_report *r,
     if (isfinite(a->error[0]))
         snprintf(error, sizeof error, " %s %.1g", sign, a->error[0]);
     if (a->overflow >= 0)
-        paragraph(page, tone, "layers.%d: %s. Its states are no longer finite at step %lld of the data: they grow by %.3g a step.", l, name,
-                  (long long)a->overflow, exp(a->growth));
+        paragraph(page, tone, "layers.%d: %s. Its states are no longer finite at step %lld of the data.", l, name,
+                  (long long)a->overflow);
     else if (a->verdict == BPTT_STABLE)
-        paragraph(page, tone, "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: over %lld lags a gradient changes by less "
-                  "than a factor e.", l, name, e, error, (long long)r->lags);
+        paragraph(page, tone,
+                  "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: over %lld lags a gradient changes by less "
+                  "than a factor e.",
+                  l, name, e, error, (long long)r->lags);
     else if (a->verdict == BPTT_VANISHING && isfinite(e))
-        paragraph(page, tone, "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: whatever the direction, in the long run "
-                  "a gradient halves every %.3g steps or faster.", l, name, e, error, fold);
+        paragraph(page, tone,
+                  "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: whatever the direction, in the long run "
+                  "a gradient halves every %.3g steps or faster.",
+                  l, name, e, error, fold);
     else if (a->verdict == BPTT_VANISHING)
         paragraph(page, tone, "layers.%d: %s. After some steps nothing is left of a gradient.", l, name);
     else if (a->verdict == BPTT_EXPLODING && isnan(a->growth))
-        paragraph(page, tone, "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: gradients double every %.3g steps. The "
-                  "states were zero throughout: what would happen to others is not seen.", l, name, e, error, fold);
+        paragraph(page, tone,
+                  "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: gradients double every %.3g steps. The "
+                  "states were zero throughout: what would happen to others is not seen.",
+                  l, name, e, error, fold);
     else if (a->verdict == BPTT_EXPLODING)
-        paragraph(page, tone, "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: gradients double every %.3g steps, and "
-                  "the states grow with them (by %.3g a step).", l, name, e, error, fold, exp(a->growth));
+        paragraph(page, tone,
+                  "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step: gradients double every %.3g steps, and "
+                  "the states grow with them (by %.3g a step).",
+                  l, name, e, error, fold, exp(a->growth));
     else if (a->verdict == BPTT_CHAOTIC)
-        paragraph(page, tone, "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step while the states stay bounded: states that "
-                  "start close drift apart, and gradients double every %.3g steps.", l, name, e, error, fold);
+        paragraph(page, tone,
+                  "layers.%d: %s. The largest Lyapunov exponent is %.3g%s a step while the states stay bounded: states that "
+                  "start close drift apart, and gradients double every %.3g steps.",
+                  l, name, e, error, fold);
     else
         paragraph(page, tone, "layers.%d: the exponents could not be told.", l);
 }
@@ -230,9 +240,12 @@ static void print_curve(const struct page *page, const bptt_inspect_report *r, c
 {
     static const char *const label[] = {"largest", "decay", "half", "1 %", "rounding"};
     enum { CELLS = 5 };
-    struct row row = {*c->name ? c->name : "all", label,
-                      {number(highest(c->norm, r->lags)), number(c->decay), number(isinf(c->half_life) ? NAN : c->half_life), lag(c->percent, r->lags),
-                       lag(c->rounding, r->lags)}, CELLS, PLAIN};
+    struct row row = {*c->name ? c->name : "all",
+                      label,
+                      {number(highest(c->norm, r->lags)), number(c->decay), number(isinf(c->half_life) ? NAN : c->half_life),
+                       lag(c->percent, r->lags), lag(c->rounding, r->lags)},
+                      CELLS,
+                      PLAIN};
     int room = plot_room(page, CELLS);
     if (!c->name[0])
         print_head(page, label, CELLS, "by lag, logarithmic");
@@ -258,8 +271,10 @@ static void print_curves(const struct page *page, const bptt_inspect_report *r)
         top = fmax(top, highest(r->curve[i].norm, r->lags));
     putchar('\n');
     paragraph(page, BOLD, "Gradient of a loss by the states k steps before it");
-    paragraph(page, PLAIN, "Mean norm over %lld losses, lags 0 to %lld: the largest, the factor per step, steps until half is left, the "
-              "lags below 1 %% and below rounding (2^-24) of the largest.", (long long)r->samples, (long long)r->lags - 1);
+    paragraph(page, PLAIN,
+              "Mean norm over %lld losses, lags 0 to %lld: the largest, the factor per step, steps until half is left, the "
+              "lags below 1 %% and below rounding (2^-24) of the largest.",
+              (long long)r->samples, (long long)r->lags - 1);
     for (size_t i = 0; i < r->curves; i++)
         print_curve(page, r, &r->curve[i], top);
 }
@@ -311,7 +326,8 @@ static void print_jacobian(const struct page *page, const bptt_inspect_layer *a,
         paragraph(page, PLAIN, "Too large to be taken apart; --jacobians 1 does it all the same.");
     }
     if (a->products)
-        paragraph(page, PLAIN, "Products over several steps: largest singular value, its root per step, and how much random gradients "
+        paragraph(page, PLAIN,
+                  "Products over several steps: largest singular value, its root per step, and how much random gradients "
                   "carried back point one way (mean |cos|).");
     print_products(page, a);
     print_exponents(page, a);
@@ -332,8 +348,12 @@ static void print_value(const struct page *page, const bptt_inspect_report *r, c
     if (strlen(name) > NAME - 1)
         snprintf(name + NAME - 3, sizeof name - NAME, "..");
     enum tone tone = v->dead > 0 || v->low + v->high > 0.9 ? WARN : PLAIN;
-    print_row(page, &(struct row){name, label,
-              {number(v->mean), percent(v->low), percent(v->high), percent(v->dead), number(v->memory), number(v->longest)}, 6, tone});
+    print_row(page, &(struct row){name,
+                                  label,
+                                  {number(v->mean), percent(v->low), percent(v->high), percent(v->dead), number(v->memory),
+                                   number(v->longest)},
+                                  6,
+                                  tone});
 }
 
 static void print_values(const struct page *page, const bptt_inspect_report *r)
@@ -342,8 +362,10 @@ static void print_values(const struct page *page, const bptt_inspect_report *r)
         return;
     putchar('\n');
     paragraph(page, BOLD, "Gates and activations");
-    paragraph(page, PLAIN, "Over %lld steps: the mean; shares of values saturated low and high; units that were never anything else; "
-              "of a gate on a state, its memory in steps, 1/(1 - f).", (long long)r->walked);
+    paragraph(page, PLAIN,
+              "Over %lld steps: the mean; shares of values saturated low and high; units that were never anything else; "
+              "of a gate on a state, its memory in steps, 1/(1 - f).",
+              (long long)r->walked);
     for (size_t i = 0; i < r->values; i++)
         print_value(page, r, &r->value[i]);
 }
@@ -359,7 +381,9 @@ static void print_parameters(const struct page *page, const bptt_inspect_report 
     print_head(page, label, 3, NULL);
     for (size_t i = 0; i < r->parameters; i++) {
         const bptt_inspect_parameter *p = &r->parameter[i];
-        print_row(page, &(struct row){p->name, label, {number(p->gradient), number(p->weight), number(p->gradient / p->weight)}, 3, PLAIN});
+        print_row(
+            page,
+            &(struct row){p->name, label, {number(p->gradient), number(p->weight), number(p->gradient / p->weight)}, 3, PLAIN});
     }
 }
 

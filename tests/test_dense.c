@@ -101,7 +101,8 @@ static void test_special(void)
     static const double turns[16] = {0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 0, -1, 0, 0, 1, 0};
     double bad[4] = {1, NAN, 0, 1}, empty[16] = {0}, work[16], largest, smallest;
     tap_ok(radius_of(zero, 4) == 0, "the zero matrix has radius 0");
-    tap_ok(off(radius_of(cycle, 3), 1) <= 1e-14, "a cycle of three, on which plain shifts turn round for ever: %.17g", radius_of(cycle, 3));
+    tap_ok(off(radius_of(cycle, 3), 1) <= 1e-14, "a cycle of three, on which plain shifts turn round for ever: %.17g",
+           radius_of(cycle, 3));
     tap_ok(radius_of(shift, 3) <= 1e-100, "a nilpotent matrix: %g", radius_of(shift, 3));
     tap_ok(off(radius_of(turns, 4), 1) <= 1e-14, "two rotations: %.17g", radius_of(turns, 4));
     dense_singular(empty, 4, work, &largest, &smallest);
@@ -122,7 +123,8 @@ static void test_orthonormal(void)
     for (long i = 0; i < COLUMNS; i++)
         for (long k = 0; k < COLUMNS; k++)
             worst = fmax(worst, fabs(dense_dot(q + i * N, q + k * N, N) - (i == k)));
-    tap_ok(worst <= 1e-14 && off(scale[0], norm) <= 1e-14, "columns nearly parallel become orthonormal to rounding: off by %g", worst);
+    tap_ok(worst <= 1e-14 && off(scale[0], norm) <= 1e-14, "columns nearly parallel become orthonormal to rounding: off by %g",
+           worst);
 }
 
 int main(void)

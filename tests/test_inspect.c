@@ -9,16 +9,20 @@
 #include "tap.h"
 
 enum { MOST = 16 };                        /* states */
-static const double DOUBLE_TOLERANCE = 1e-8;   /* well-conditioned numbers of some hundred roundings each, and what is asked for */
+static const double DOUBLE_TOLERANCE =
+    1e-8; /* well-conditioned numbers of some hundred roundings each, and what is asked for */
 
 static const char henon[] = "# The map of Henon (1976)\ncell henon\ninput u\nstate x, y\nconst a = 1.4\nconst b = 0.3\n"
                             "x' = 1 - a * square(x) + y\ny' = b * x\n";
-static const char power[] = "# Powers of a matrix\ncell power\ninput x\nstate h\nparam U[H, H]\nparam V[H, I] = 0.1\nh' = U h + V x\n";
-static const char lost[] = "# Half of the units never wake\ncell lost\ninput x\nstate h\nparam b[H] = 0\nh' = relu(W x + U h + b)\n";
+static const char power[] =
+    "# Powers of a matrix\ncell power\ninput x\nstate h\nparam U[H, H]\nparam V[H, I] = 0.1\nh' = U h + V x\n";
+static const char lost[] =
+    "# Half of the units never wake\ncell lost\ninput x\nstate h\nparam b[H] = 0\nh' = relu(W x + U h + b)\n";
 
 /* ---- models and data ---- */
 
-static bptt_model *open_text(const char *text, const char *name, int64_t inputs, int64_t hidden, int64_t layers, int64_t outputs)
+static bptt_model *open_text(const char *text, const char *name, int64_t inputs, int64_t hidden, int64_t layers,
+                             int64_t outputs)
 {
     bptt_model_config config = bptt_model_defaults();
     bptt_cell *cell;
@@ -240,7 +244,8 @@ static void test_jacobian(const char *cell, int64_t hidden)
     o.exponents = MOST;
     if (!tap_ok(model && !bptt_inspect_arrays(model, &x, NULL, &o, &r, &error), "%s: inspected %s", cell, error.text))
         return;
-    double j[MOST * MOST], p[MOST * MOST], next[MOST * MOST], largest = 0, smallest = 0, radii = 0, logs = 0, sum = 0, worst = 0;
+    double j[MOST * MOST], p[MOST * MOST], next[MOST * MOST], largest = 0, smallest = 0, radii = 0, logs = 0, sum = 0,
+                                                              worst = 0;
     bptt_arrays states = {0};
     int64_t n = 0, product = 0;
     for (int64_t t = 0; t < STEPS; t++) {
@@ -314,7 +319,8 @@ static void test_linear(double size, int verdict)
     bptt_inspect_report r;
     bptt_error error = {0};
     o.steps = STEPS;
-    if (!tap_ok(model && !bptt_inspect_arrays(model, &x, NULL, &o, &r, &error), "eigenvalue %g: inspected %s", size, error.text))
+    if (!tap_ok(model && !bptt_inspect_arrays(model, &x, NULL, &o, &r, &error), "eigenvalue %g: inspected %s", size,
+                error.text))
         return;
     const bptt_inspect_layer *l = &r.layer[0];
     double last = l->alignment[0];
@@ -329,8 +335,9 @@ static void test_linear(double size, int verdict)
     for (int64_t k = 1; k < l->products; k++, last = l->alignment[k - 1])
         rising &= l->alignment[k] >= last;
     tap_ok(l->products == 6 || l->products == 7, "eigenvalue %g: %lld products", size, (long long)l->products);
-    tap_ok(rising && l->alignment[l->products - 1] > 0.99, "eigenvalue %g: the power iteration turns to the first eigenvector: %g to %g",
-           size, l->alignment[0], l->alignment[l->products - 1]);
+    tap_ok(rising && l->alignment[l->products - 1] > 0.99,
+           "eigenvalue %g: the power iteration turns to the first eigenvector: %g to %g", size, l->alignment[0],
+           l->alignment[l->products - 1]);
     tap_near(l->product[4].mean / pow(size, 16), 1, 4e-6, "eigenvalue %g: sixteen steps", size);
     tap_near(r.curve[0].decay, size, 1e-2, "eigenvalue %g: the decay by lag", size);
     tap_ok(l->verdict == verdict, "eigenvalue %g: %s", size, bptt_verdict_name(l->verdict));
@@ -366,7 +373,8 @@ static void test_overflow(void)
         return;
     /* 3^646 is the last power that fits */
     tap_ok(r.layer[0].verdict == BPTT_EXPLODING && r.layer[0].overflow > 600 && r.layer[0].overflow < 660,
-           "3 a step is no longer finite at step %lld: %s", (long long)r.layer[0].overflow, bptt_verdict_name(r.layer[0].verdict));
+           "3 a step is no longer finite at step %lld: %s", (long long)r.layer[0].overflow,
+           bptt_verdict_name(r.layer[0].verdict));
     bptt_inspect_clear(&r);
     bptt_array_clear(&x);
     bptt_model_free(model);
@@ -393,7 +401,8 @@ static void test_henon(void)
 /* ---- gradients by lag ---- */
 
 /* |dL/ds_{t-k}| as the gradient of a shorter run by its initial state. The window is the whole second half. */
-static double by_initial(const bptt_model *model, const bptt_array *x, const bptt_array *target, int64_t from, const char *state)
+static double by_initial(const bptt_model *model, const bptt_array *x, const bptt_array *target, int64_t from,
+                         const char *state)
 {
     bptt_run_options o = bptt_run_defaults();
     bptt_error error = {0};
@@ -434,7 +443,8 @@ static void test_lags(const char *cell, int64_t layers, int with_target)
     bptt_inspect_options o = one_of_each(LAGS);
     bptt_inspect_report r;
     bptt_error error = {0};
-    if (!tap_ok(model && !bptt_inspect_arrays(model, &x, with_target ? &y : NULL, &o, &r, &error), "%s: inspected %s", cell, error.text))
+    if (!tap_ok(model && !bptt_inspect_arrays(model, &x, with_target ? &y : NULL, &o, &r, &error), "%s: inspected %s", cell,
+                error.text))
         return;
     double worst = 0;
     int compared = 0;
@@ -450,8 +460,9 @@ static void test_lags(const char *cell, int64_t layers, int with_target)
             compared++;
         }
     }
-    tap_ok(compared >= LAGS - 1 && worst <= DOUBLE_TOLERANCE, "%s, %lld layers, %s: norms by lag of %d states and lags: off by %g", cell,
-           (long long)layers, with_target ? "a target" : "sums of outputs", compared, worst);
+    tap_ok(compared >= LAGS - 1 && worst <= DOUBLE_TOLERANCE,
+           "%s, %lld layers, %s: norms by lag of %d states and lags: off by %g", cell, (long long)layers,
+           with_target ? "a target" : "sums of outputs", compared, worst);
     bptt_inspect_clear(&r);
     bptt_array_clear(&x);
     bptt_array_clear(&y);
@@ -499,7 +510,8 @@ static void test_gates(void)
     tap_near(f->longest, 100, 1e-5, "the longest memory is a hundred steps");
     tap_near(f->memory, (2 * 100 + 6 * 5) / 8.0, 1e-5, "the mean memory");
     tap_ok(isnan(out->memory) && isnan(c->memory), "what is no gate on a state has no memory");
-    tap_ok(out->dead == 0.5 && out->low >= 0.5 && !strcmp(out->function, "sigmoid"), "half of the output gates are dead: %g", out->dead);
+    tap_ok(out->dead == 0.5 && out->low >= 0.5 && !strcmp(out->function, "sigmoid"), "half of the output gates are dead: %g",
+           out->dead);
     tap_near(f->high, 0.25, 1e-12, "a quarter of the forget gates is saturated high, and dead");
     bptt_inspect_clear(&r);
     bptt_array_clear(&x);
@@ -520,7 +532,8 @@ static void test_relu(void)
     int status = bptt_inspect_arrays(model, &x, NULL, &o, &r, &error);
     if (!tap_ok(!status && r.values == 1, "inspected %s", error.text))
         return;
-    tap_ok(r.value[0].dead == 0.25 && !strcmp(r.value[0].function, "relu"), "two of eight rectifiers are dead: %g", r.value[0].dead);
+    tap_ok(r.value[0].dead == 0.25 && !strcmp(r.value[0].function, "relu"), "two of eight rectifiers are dead: %g",
+           r.value[0].dead);
     tap_ok(r.value[0].high == 0, "and none is saturated high");
     bptt_inspect_clear(&r);
     bptt_array_clear(&x);
@@ -529,8 +542,8 @@ static void test_relu(void)
 
 /* ---- what is refused ---- */
 
-static void refuse(const char *what, const bptt_model *model, const bptt_array *x, const bptt_array *y, const bptt_inspect_options *o,
-                   const char *words)
+static void refuse(const char *what, const bptt_model *model, const bptt_array *x, const bptt_array *y,
+                   const bptt_inspect_options *o, const char *words)
 {
     bptt_inspect_report r;
     bptt_error error = {0};

@@ -130,8 +130,8 @@ void tally_add(const struct activity *a, struct tally *tally, const struct step 
         for (int f = 0; f < a->functions; f++) {
             const struct node *node = &graph->node[a->node[f]];
             long at = a->first[l * a->functions + f];
-            add_values(node->op, step->layer[l].forward[a->node[f]], a->model->size[l][node->dim], tally->sum + at, tally->low + at,
-                       tally->high + at);
+            add_values(node->op, step->layer[l].forward[a->node[f]], a->model->size[l][node->dim], tally->sum + at,
+                       tally->low + at, tally->high + at);
         }
     }
     tally->steps++;
@@ -186,7 +186,8 @@ static int name_value(const struct graph *graph, int n, char *name, size_t size,
     return BPTT_OK;
 }
 
-int activity_report(const struct activity *a, const struct tally *tallies, long count, bptt_inspect_report *r, bptt_error *error)
+int activity_report(const struct activity *a, const struct tally *tallies, long count, bptt_inspect_report *r,
+                    bptt_error *error)
 {
     const struct graph *graph = &a->model->cell->forward;
     size_t values = (size_t)a->model->layers * (size_t)a->functions;

@@ -132,7 +132,8 @@ static int run(struct inspect *s)
 int bptt_inspect(const bptt_model *model, const char *const *files, size_t file_count, const bptt_inspect_options *options,
                  bptt_inspect_report *report, bptt_error *error)
 {
-    struct inspect s = {.model = model, .options = options ? *options : bptt_inspect_defaults(), .report = report, .error = error};
+    struct inspect s = {
+        .model = model, .options = options ? *options : bptt_inspect_defaults(), .report = report, .error = error};
     int32_t *token = NULL;
     int64_t tokens = 0;
     *report = (bptt_inspect_report){0};
@@ -143,8 +144,13 @@ int bptt_inspect(const bptt_model *model, const char *const *files, size_t file_
         status = symbols_read(model, files, file_count, &token, &tokens, error);
     if (status)
         return status;
-    s.source = (struct source){.steps = (long)tokens - 1, .rows = 1, .token = token, .target_token = token + 1, .name = files[0],
-                               .inputs = model->inputs, .outputs = model->outputs};
+    s.source = (struct source){.steps = (long)tokens - 1,
+                               .rows = 1,
+                               .token = token,
+                               .target_token = token + 1,
+                               .name = files[0],
+                               .inputs = model->inputs,
+                               .outputs = model->outputs};
     status = run(&s);
     free(token);
     if (status)
@@ -165,14 +171,16 @@ static int check_arrays(const bptt_model *model, const bptt_array *x, const bptt
     if (!fits && model->vocabulary)
         return fail(error, BPTT_ERROR_ARGUMENT, "the input does not fit: this model takes int32 tokens [T, B]");
     if (!fits)
-        return fail(error, BPTT_ERROR_ARGUMENT, "the input does not fit: this model takes floats [T, B, I] with I = %ld", model->inputs);
+        return fail(error, BPTT_ERROR_ARGUMENT, "the input does not fit: this model takes floats [T, B, I] with I = %ld",
+                    model->inputs);
     if (x->shape[1] < 1)
         return fail(error, BPTT_ERROR_ARGUMENT, "the input has no batch rows");
     if (x->shape[0] > 1 << 30 || x->shape[1] > 1 << 24)
         return fail(error, BPTT_ERROR_ARGUMENT, "the input is too large: %lld steps of %lld rows", (long long)x->shape[0],
                     (long long)x->shape[1]);
-    fits = !y || (y->shape[0] == x->shape[0] && y->shape[1] == x->shape[1] &&
-                  (classes ? y->type == BPTT_I32 && y->rank == 2 : is_float(y) && y->rank == 3 && y->shape[2] == model->outputs));
+    fits =
+        !y || (y->shape[0] == x->shape[0] && y->shape[1] == x->shape[1] &&
+               (classes ? y->type == BPTT_I32 && y->rank == 2 : is_float(y) && y->rank == 3 && y->shape[2] == model->outputs));
     if (!fits && classes)
         return fail(error, BPTT_ERROR_ARGUMENT, "the target does not fit: cross-entropy takes int32 [T, B] = [%lld, %lld]",
                     (long long)x->shape[0], (long long)x->shape[1]);
@@ -232,7 +240,8 @@ static int take_target(struct inspect *s, const bptt_array *y, double **owned)
 int bptt_inspect_arrays(const bptt_model *model, const bptt_array *input, const bptt_array *target,
                         const bptt_inspect_options *options, bptt_inspect_report *report, bptt_error *error)
 {
-    struct inspect s = {.model = model, .options = options ? *options : bptt_inspect_defaults(), .report = report, .error = error};
+    struct inspect s = {
+        .model = model, .options = options ? *options : bptt_inspect_defaults(), .report = report, .error = error};
     double *x = NULL, *y = NULL;
     *report = (bptt_inspect_report){0};
     int status = check_options(&s.options, error);

@@ -115,7 +115,8 @@ void jacobian_at(struct jacobian *j, const double *parameters, const double *x, 
     j->state = state;
 }
 
-static void take(const struct jacobian *j, int l, const struct graph *graph, enum sink_kind kind, double *const *value, double *out)
+static void take(const struct jacobian *j, int l, const struct graph *graph, enum sink_kind kind, double *const *value,
+                 double *out)
 {
     const bptt_model *model = j->step.model;
     for (int i = 0; i < model->cell->states; i++) {

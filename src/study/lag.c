@@ -100,7 +100,8 @@ static double state_square(const struct survey *s, long slot, long row, int l, i
 {
     const struct network *net = &s->net;
     const struct layer *layer = &net->layer[l];
-    long n = net->model->size[l][net->model->cell->state[i].dim], at = (slot + 1) * s->batch + row, before = slot * s->batch + row;
+    long n = net->model->size[l][net->model->cell->state[i].dim], at = (slot + 1) * s->batch + row,
+         before = slot * s->batch + row;
     const void *state = shift(net, layer->dstate[i], at * layer_state_width(layer, i));
     const void *dy = shift(net, region(net, net->memory->layer[l].dy), before * layer->output_width);
     double square = 0;
@@ -296,6 +297,16 @@ static int allocate(struct survey *s)
     return network_allocate(&s->net, s->inspect->error);
 }
 
+/* Besides the network: the process as it is, norms, a window, the report, a margin. */
+static size_t bytes_elsewhere(const struct survey *s)
+{
+    const struct source *d = &s->inspect->source;
+    size_t curves = 1 + (size_t)(s->inspect->model->layers * (1 + s->inspect->model->cell->states)), lags = (size_t)s->lags;
+    size_t norms = size_mul(size_mul(curves, lags), (size_t)s->samples * sizeof(double) + sizeof(bptt_spread));
+    size_t window = size_mul(size_mul(lags, (size_t)s->batch), (size_t)(d->inputs + d->outputs + 3) * sizeof(double));
+    return memory_resident() + norms + window + (2 << 20);
+}
+
 static void name_parameters(const bptt_model *model, bptt_inspect_report *r)
 {
     for (size_t i = 0; i < r->parameters; i++) {
@@ -322,12 +333,13 @@ static void release(struct survey *s)
 int lag_measure(struct inspect *inspect)
 {
     const bptt_inspect_options *o = &inspect->options;
-    struct survey s = {.inspect = inspect, .lags = (long)o->lags, .batch = (long)o->batch, .samples = (long)(o->batch * o->windows)};
+    struct survey s = {
+        .inspect = inspect, .lags = (long)o->lags, .batch = (long)o->batch, .samples = (long)(o->batch * o->windows)};
     double work = 15.0 * (double)inspect->model->count * (double)(s.lags * s.samples);
     int exact = work <= AFFORDABLE;
     struct network_config config = {.steps = s.lags, .batch = s.batch, .threads = o->threads, .gradients = 1,
                                     .precision = exact ? PRECISION_F64 : PRECISION_F32, .memory = (size_t)o->memory,
-                                    .elsewhere = memory_resident() + (2 << 20)};
+                                    .elsewhere = bytes_elsewhere(&s)};
     int status = network_new(&s.net, inspect->model, &config, inspect->error);
     if (status)
         return status;

@@ -7,7 +7,18 @@
 #include "../base/text.h"
 #include "inspect.h"
 
-enum { WIDTH = 880, LEFT = 66, RIGHT = 20, TITLE = 44, PLOT = 240, FOOT = 44, BAR = 16, COLOURS = 6, LEGEND = 18, DECADES = 12 };
+enum {
+    WIDTH = 880,
+    LEFT = 66,
+    RIGHT = 20,
+    TITLE = 44,
+    PLOT = 240,
+    FOOT = 44,
+    BAR = 16,
+    COLOURS = 6,
+    LEGEND = 18,
+    DECADES = 12
+};
 
 /* A field of the picture: x from 0 to last, y from 10^low to 10^high. */
 struct panel { struct text *out; double top, height, last, low, high; };
@@ -52,20 +63,24 @@ static void draw_axis(const struct panel *p)
     int step = p->high - p->low > 6 ? 2 : 1;
     for (int d = (int)p->low; d <= (int)p->high; d += step) {
         double y = y_of(p, pow(10, d));
-        text_printf(p->out, "<path class=\"%s\" d=\"M%d %.1fH%d\"/><text class=\"note\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">10<tspan "
-                    "dy=\"-5\" font-size=\"10\">%d</tspan></text>\n", d ? "grid" : "unit", LEFT, y, WIDTH - RIGHT, LEFT - 8, y + 5, d);
+        text_printf(
+            p->out,
+            "<path class=\"%s\" d=\"M%d %.1fH%d\"/><text class=\"note\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">10<tspan "
+            "dy=\"-5\" font-size=\"10\">%d</tspan></text>\n",
+            d ? "grid" : "unit", LEFT, y, WIDTH - RIGHT, LEFT - 8, y + 5, d);
     }
 }
 
 static void draw_mark(const struct panel *p, double x, const char *label)
 {
-    text_printf(p->out, "<text class=\"note\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", x_of(p, x), p->top + p->height + 17,
-                label);
+    text_printf(p->out, "<text class=\"note\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", x_of(p, x),
+                p->top + p->height + 17, label);
 }
 
 static void draw_head(struct text *out, double top, const char *title, const char *note)
 {
-    text_printf(out, "<text x=\"%d\" y=\"%.1f\">%s<tspan class=\"note\" dx=\"12\">%s</tspan></text>\n", LEFT, top + 20, title, note);
+    text_printf(out, "<text x=\"%d\" y=\"%.1f\">%s<tspan class=\"note\" dx=\"12\">%s</tspan></text>\n", LEFT, top + 20, title,
+                note);
 }
 
 /* ---- curves ---- */
@@ -110,8 +125,8 @@ static void draw_key(const struct panel *p, int number, const char *name)
     double y = p->top + 14 + LEGEND * number;
     if (y > p->top + p->height)            /* no room: the curve's own title names it */
         return;
-    text_printf(p->out, "<path class=\"l l%d\" d=\"M%d %.1fh18\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", number % COLOURS,
-                WIDTH - RIGHT - 22, y, WIDTH - RIGHT - 28, y + 5, name);
+    text_printf(p->out, "<path class=\"l l%d\" d=\"M%d %.1fh18\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+                number % COLOURS, WIDTH - RIGHT - 22, y, WIDTH - RIGHT - 28, y + 5, name);
 }
 
 /* ---- the parts; each returns where the next one begins ---- */
@@ -126,7 +141,8 @@ static double draw_lags(struct text *out, const bptt_inspect_report *r, double t
         for (int64_t k = 0; k < r->lags; k++)
             reach(&p, r->curve[i].norm[k].mean);
     settle(&p);
-    draw_head(out, top, "Gradient of a loss by the states k steps before it", "mean norm by k; bands: 10 to 90 % of the losses");
+    draw_head(out, top, "Gradient of a loss by the states k steps before it",
+              "mean norm by k; bands: 10 to 90 % of the losses");
     draw_axis(&p);
     for (int i = 0; i <= 4; i++) {
         snprintf(label, sizeof label, "%lld", (long long)((double)(r->lags - 1) * i / 4));
@@ -173,9 +189,12 @@ static void draw_spread(const struct panel *p, double x, const bptt_spread *s, i
     if (!is_drawn(s->most))
         return;
     double least = is_drawn(s->least) ? s->least : 1e-300, low = is_drawn(s->low) ? s->low : 1e-300;
-    text_printf(p->out, "<path class=\"l l%d\" d=\"M%.1f %.1fV%.1f\"/><rect class=\"f%d\" x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"%.1f\" "
-                "rx=\"3\"><title>%.4g to %.4g, median %.4g</title></rect>\n", colour, x_of(p, x), y_of(p, s->most), y_of(p, least), colour,
-                x_of(p, x) - 7, y_of(p, s->high), fmax(2, y_of(p, low) - y_of(p, s->high)), s->least, s->most, s->median);
+    text_printf(
+        p->out,
+        "<path class=\"l l%d\" d=\"M%.1f %.1fV%.1f\"/><rect class=\"f%d\" x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"%.1f\" "
+        "rx=\"3\"><title>%.4g to %.4g, median %.4g</title></rect>\n",
+        colour, x_of(p, x), y_of(p, s->most), y_of(p, least), colour, x_of(p, x) - 7, y_of(p, s->high),
+        fmax(2, y_of(p, low) - y_of(p, s->high)), s->least, s->most, s->median);
 }
 
 static double draw_jacobians(struct text *out, const bptt_inspect_report *r, double top)
@@ -227,9 +246,12 @@ static double draw_values(struct text *out, const bptt_inspect_report *r, double
         const bptt_inspect_value *v = &r->value[i];
         text_printf(out, "<text x=\"%d\" y=\"%.1f\">%lld. ", LEFT, top + 13, (long long)v->layer);
         add_escaped(out, v->name);
-        text_printf(out, "</text><rect class=\"empty\" x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\"/><rect class=\"f0\" x=\"%d\" y=\"%.1f\" "
-                    "width=\"%.1f\" height=\"%d\"/><rect class=\"f1\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"/>\n", LEFT + NAME, top,
-                    SPAN, BAR, LEFT + NAME, top, SPAN * v->low, BAR, LEFT + NAME + SPAN * (1 - v->high), top, SPAN * v->high, BAR);
+        text_printf(out,
+                    "</text><rect class=\"empty\" x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\"/><rect class=\"f0\" x=\"%d\" "
+                    "y=\"%.1f\" "
+                    "width=\"%.1f\" height=\"%d\"/><rect class=\"f1\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"/>\n",
+                    LEFT + NAME, top, SPAN, BAR, LEFT + NAME, top, SPAN * v->low, BAR, LEFT + NAME + SPAN * (1 - v->high), top,
+                    SPAN * v->high, BAR);
     }
     return top + FOOT / 2;
 }
@@ -240,14 +262,19 @@ static void begin(struct text *out, double height)
 {
     static const char *const light[COLOURS] = {"#2266bb", "#cc7722", "#338844", "#aa3377", "#7755bb", "#667788"};
     static const char *const dark[COLOURS] = {"#77aaee", "#eeaa55", "#77cc88", "#ee77aa", "#bb99ee", "#aabbcc"};
-    text_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" role=\"img\">\n"
-                "<title>What flows back through time</title>\n<style>\ntext { font: 14px system-ui, sans-serif; fill: #222 } .note { fill: #666 }\n"
-                ".back { fill: #fff } .grid { stroke: #ddd } .unit { stroke: #777; stroke-dasharray: 5 4 } .l { fill: none; stroke-width: 1.8 }\n"
-                ".b { opacity: 0.16 } .empty { fill: #eee }\n", WIDTH, height, WIDTH, height);
+    text_printf(out,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" role=\"img\">\n"
+                "<title>What flows back through time</title>\n<style>\ntext { font: 14px system-ui, sans-serif; fill: #222 } "
+                ".note { fill: #666 }\n"
+                ".back { fill: #fff } .grid { stroke: #ddd } .unit { stroke: #777; stroke-dasharray: 5 4 } .l { fill: none; "
+                "stroke-width: 1.8 }\n"
+                ".b { opacity: 0.16 } .empty { fill: #eee }\n",
+                WIDTH, height, WIDTH, height);
     for (int i = 0; i < COLOURS; i++)
         text_printf(out, ".l%d { stroke: %s } .b%d, .f%d { fill: %s }\n", i, light[i], i, i, light[i]);
-    text_add(out, "@media (prefers-color-scheme: dark) {\n.back { fill: #16181c } text { fill: #eee } .note { fill: #999 } .grid { stroke: "
-             "#333 } .unit { stroke: #999 } .empty { fill: #2a2d33 }\n");
+    text_add(out, "@media (prefers-color-scheme: dark) {\n.back { fill: #16181c } text { fill: #eee } .note { fill: #999 } "
+                  ".grid { stroke: "
+                  "#333 } .unit { stroke: #999 } .empty { fill: #2a2d33 }\n");
     for (int i = 0; i < COLOURS; i++)
         text_printf(out, ".l%d { stroke: %s } .b%d, .f%d { fill: %s }\n", i, dark[i], i, i, dark[i]);
     text_add(out, "}\n</style>\n<rect class=\"back\" width=\"100%\" height=\"100%\"/>\n");

@@ -14,7 +14,8 @@
 
 enum { STRETCHES = 8, SHORTEST = 256, CHUNK = 1024, JACOBIANS_MOST = 64, PRODUCT_LAG_MOST = 64, PROBES = 8, PROBE_ROUNDS = 30 };
 /* Multiply-adds: of each part, and of taking a matrix [n][n] apart in n^3; what a step costs besides */
-static const double WALK_WORK = 2e9, RUN_UP_WORK = 1e10, JACOBIAN_WORK = 1.6e10, PRODUCT_WORK = 2e10, APART = 8, STEP_OVERHEAD = 4e3;
+static const double WALK_WORK = 2e9, RUN_UP_WORK = 1e10, JACOBIAN_WORK = 1.6e10, PRODUCT_WORK = 2e10, APART = 8,
+                    STEP_OVERHEAD = 4e3;
 
 /* What one stretch finds in one layer. */
 struct finding {
@@ -143,7 +144,8 @@ static int run_up(struct walk *w, struct network *net, long from, long to, long 
             else
                 memcpy((double *)rows + t * d->inputs, d->x + at * d->inputs, (size_t)d->inputs * sizeof(double));
         }
-        struct window window = {.steps = steps, .element_size = 8, .token = d->token ? rows : NULL, .x = d->token ? NULL : rows};
+        struct window window = {
+            .steps = steps, .element_size = 8, .token = d->token ? rows : NULL, .x = d->token ? NULL : rows};
         status = network_forward(net, &window, w->inspect->error);
     }
     return status;
@@ -185,7 +187,8 @@ static int begin_states(struct walk *w)
 {
     bptt_error *error = w->inspect->error;
     struct network net;
-    struct network_config config = {.steps = CHUNK, .batch = 1, .threads = w->inspect->options.threads, .precision = PRECISION_F64};
+    struct network_config config = {
+        .steps = CHUNK, .batch = 1, .threads = w->inspect->options.threads, .precision = PRECISION_F64};
     size_t bytes = size_mul(CHUNK, (size_t)(w->inspect->source.inputs + 1) * sizeof(double));
     void *rows = malloc(bytes);
     int status = rows ? network_new(&net, w->model, &config, error) : fail_memory(error, bytes);
@@ -574,8 +577,10 @@ static int check_memory(const struct walk *w)
 {
     double limit = (double)w->inspect->options.memory, need = bytes_needed(w) + (double)memory_resident();
     if (limit > 0 && need > limit)
-        return fail(w->inspect->error, BPTT_ERROR_ARGUMENT, "%.0f MiB are too few: the step Jacobian needs about %.0f MiB with %ld "
-                    "threads", limit / (1 << 20), ceil(need / (1 << 20)), w->workers);
+        return fail(w->inspect->error, BPTT_ERROR_ARGUMENT,
+                    "%.0f MiB are too few: the step Jacobian needs about %.0f MiB with %ld "
+                    "threads",
+                    limit / (1 << 20), ceil(need / (1 << 20)), w->workers);
     return BPTT_OK;
 }
 
