@@ -200,6 +200,16 @@ static void input_rows(struct stretch *s, long from, long to)
     }
 }
 
+/* Whether the caller's own input rows, or those of dL/dx, serve as they are: of the kernels' type, no padding, and there as long
+ * as the window runs. */
+static int in_place(const struct stretch *s)
+{
+    const struct window *w = s->window;
+    return w->x && !w->feed && w->element_size == (int)s->net->kernels->element_size && s->net->model->inputs % STAGE_PAD == 0;
+}
+
+static int gradient_in_place(const struct stretch *s) { return in_place(s) && s->input_gradient && !s->add; }
+
 static struct block_io layer_io(const struct stretch *s, int l)
 {
     const struct network *net = s->net;
@@ -210,6 +220,9 @@ static struct block_io layer_io(const struct stretch *s, int l)
         io.token = s->token;
         io.table = region(net, net->memory->table);
         io.table_stride = layer_table_width(&net->layer[0]);
+    } else if (in_place(s)) {
+        io.x_stride = net->model->inputs;
+        io.x = (char *)(uintptr_t)s->window->x + s->start * part_bytes(net, FEED_INPUT, s->window->element_size);
     } else {
         io.x_stride = net->layer[0].input_width;
         io.x = shift(net, region(net, net->memory->input), s->first * net->config.batch * io.x_stride);
@@ -223,7 +236,7 @@ int stretch_forward(struct stretch *s, bptt_error *error)
     int status = fetch(s, FEED_INPUT, error);
     if (status)
         return status;
-    if (!net->table)
+    if (!net->table && !in_place(s))
         for_rows(s, input_rows);
     for (int l = 0; l < net->model->layers; l++) {
         struct block_io io = layer_io(s, l);
@@ -284,6 +297,18 @@ static void apply_loss(struct stretch *s, long from, long to)
     net->kernels->squared_error(to - from, model->outputs, logit_rows(s, from), o, target, o, mean_scale(s, s->mean_over), loss);
 }
 
+/* dL/do of rows that have no target: given, or zero (where there is only a final gradient). */
+static void given_gradient(struct stretch *s, long from, long to, void *out, long stride)
+{
+    struct network *net = s->net;
+    long outputs = net->model->outputs;
+    int size = s->window->element_size;
+    if (s->output_gradient)
+        net->kernels->load_rows(to - from, outputs, (const char *)s->output_gradient + from * outputs * size, size, outputs, out, stride);
+    else
+        memset(out, 0, (size_t)((to - from) * stride * net->kernels->element_size));
+}
+
 static void head_rows(struct stretch *s, long from, long to)
 {
     struct network *net = s->net;
@@ -291,7 +316,10 @@ static void head_rows(struct stretch *s, long from, long to)
     const struct kernels *k = net->kernels;
     struct window *window = s->window;
     long o = padded(model->outputs), at = s->start * net->config.batch + from;
-    apply_head(s, from, to);
+    long width = net->layer[model->layers - 1].output_width;
+    void *dy = s->backward ? shift(net, region(net, net->memory->layer[model->layers - 1].dy), from * width) : NULL;
+    if (window->output || s->target)
+        apply_head(s, from, to);
     if (window->output)
         k->store_rows(to - from, model->outputs, logit_rows(s, from), o, (char *)window->output + at * model->outputs * window->element_size,
                       window->element_size, model->outputs);
@@ -299,16 +327,11 @@ static void head_rows(struct stretch *s, long from, long to)
         apply_loss(s, from, to);
     if (!s->backward)
         return;
-    if (s->output_gradient)
-        k->load_rows(to - from, model->outputs, (const char *)s->output_gradient + from * model->outputs * window->element_size,
-                     window->element_size, model->outputs, logit_rows(s, from), o);
-    else if (!s->target)            /* only a final gradient */
-        memset(logit_rows(s, from), 0, (size_t)((to - from) * o * k->element_size));
-    long width = net->layer[model->layers - 1].output_width;
-    void *dy = shift(net, region(net, net->memory->layer[model->layers - 1].dy), from * width);
+    if (!s->target)
+        given_gradient(s, from, to, model->head ? logit_rows(s, from) : dy, o);
     if (model->head)
         k->gemm(to - from, model->top, model->outputs, logit_rows(s, from), o, region(net, net->memory->head_back), dy, width, 0);
-    else
+    else if (s->target)
         memcpy(dy, logit_rows(s, from), (size_t)((to - from) * width * k->element_size));
 }
 
@@ -416,7 +439,7 @@ static int give_input_gradient(struct stretch *s, bptt_error *error)
     const struct feed *feed = s->window->feed;
     if (s->token && !net->table)
         pool_tasks(net->pool, (net->model->inputs + 63) / 64, embed_gradient_task, s);
-    if (s->input_gradient)
+    if (s->input_gradient && !gradient_in_place(s))
         for_rows(s, input_gradient_rows);
     return s->input_gradient && feed ? feed->write(feed->user, s->start, s->steps, s->input_gradient, error) : BPTT_OK;
 }
@@ -440,7 +463,8 @@ static void layers_backward(struct stretch *s)
         struct block_io io = layer_io(s, l);
         io.dy = region(net, net->memory->layer[l].dy);
         io.dy_stride = net->layer[l].output_width;
-        io.dx = l > 0 ? region(net, net->memory->layer[l - 1].dy) : region(net, net->memory->dinput);
+        io.dx = l > 0 ? region(net, net->memory->layer[l - 1].dy) : gradient_in_place(s) ? s->input_gradient :
+                region(net, net->memory->dinput);
         io.dx_stride = net->layer[l].input_width;
         io.wants_dx = l > 0 || s->input_gradient || (s->token && !net->table);
         layer_backward(&net->layer[l], &io, net->gradients, net->pool);
