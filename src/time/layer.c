@@ -528,7 +528,7 @@ static long even_chunk(long all, long most, long workers)
     return rounds ? (all + parts - 1) / parts : 1;
 }
 
-static void run_rows(const struct view *view, enum phase phase, struct part rows)
+static void run_rows(struct view *view, enum phase phase, struct part rows)
 {
     const struct bound *bound = view->bound;
     for (int level = 0; level < bound->program->levels[phase]; level++) {

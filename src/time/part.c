@@ -37,7 +37,7 @@ struct view view_open(const struct layer *layer, const struct bound *bound, cons
     size_t sizes = (size_t)layer->cell->dims * sizeof(long);
     char *end = layer->scratch + (size_t)(worker + 1) * layer->scratch_bytes;
     struct view view = {layer, bound, io, worker, (struct stage_value *)(void *)(end - view_scratch(layer)),
-                        (long *)(void *)(end - sizes)};
+                        (long *)(void *)(end - sizes), -1, 0};
     memcpy(view.size, layer->size, sizes);
     return view;
 }
@@ -150,21 +150,31 @@ void part_whole_stage(const struct view *v, int stage, struct part rows)
     run_stage(v, stage, &(struct stage_call){v->bound->value, v->layer->size, rows.step, 1, 1, rows.row_from, rows.row_to});
 }
 
-void part_stage(const struct view *v, int stage, struct part part)
+static void move_values(struct view *v, int dim, long unit_from)
+{
+    const struct program *program = v->bound->program;
+    if (v->dim == dim && v->unit_from == unit_from)
+        return;                            /* as the step before left them */
+    for (int i = 0; i < program->places; i++) {
+        v->value[i] = v->bound->value[i];
+        if (program->place[i].dim == dim)
+            v->value[i].base = shift(v->layer, v->value[i].base, unit_from);
+    }
+    v->dim = dim;
+    v->unit_from = unit_from;
+}
+
+void part_stage(struct view *v, int stage, struct part part)
 {
     part_stage_over_time(v, stage, part, (struct steps){1, 1});
 }
 
-void part_stage_over_time(const struct view *v, int stage, struct part part, struct steps steps)
+void part_stage_over_time(struct view *v, int stage, struct part part, struct steps steps)
 {
     const struct program *program = v->bound->program;
     int dim = program->stage[stage].dim;
     long size = v->layer->size[dim];
-    for (int i = 0; i < program->places; i++) {
-        v->value[i] = v->bound->value[i];
-        if (program->place[i].dim == dim)
-            v->value[i].base = shift(v->layer, v->value[i].base, part.unit_from);
-    }
+    move_values(v, dim, part.unit_from);
     v->size[dim] = (part.unit_to < size ? part.unit_to : size) - part.unit_from;
     if (v->size[dim] > 0)
         run_stage(v, stage, &(struct stage_call){v->value, v->size, part.step, steps.count, steps.by, part.row_from, part.row_to});
@@ -234,7 +244,7 @@ static long units_at_once(const struct view *v, enum phase phase, int level, int
     return products && units < GROUP ? GROUP : units;
 }
 
-int part_fused(const struct view *v, enum phase phase, int level, struct part rows)
+int part_fused(struct view *v, enum phase phase, int level, struct part rows)
 {
     const struct bound *bound = v->bound;
     int stage = program_stage_at(bound->program, phase, level);

@@ -13,6 +13,8 @@ struct view {
     int worker;
     struct stage_value *value;
     long *size;
+    int dim;                               /* what `value` is moved for now: units of this dimension, from this one on; or -1 */
+    long unit_from;
 };
 
 /* Rows [row_from, row_to) of a step (in the phases before and after: of the whole block, step 0), units [unit_from, unit_to),
@@ -27,14 +29,14 @@ void part_job(const struct view *view, const struct matmul *job, struct part row
 /* The part's units of one product of a job (of a deep one: product 0 is all). Not with a dropped-out state, backward. */
 void part_product(const struct view *view, const struct matmul *job, int product, struct part part);
 void part_whole_stage(const struct view *view, int stage, struct part rows);
-void part_stage(const struct view *view, int stage, struct part part);                         /* stages with a dim */
-void part_stage_over_time(const struct view *view, int stage, struct part part, struct steps steps);
+void part_stage(struct view *view, int stage, struct part part);                         /* stages with a dim */
+void part_stage_over_time(struct view *view, int stage, struct part part, struct steps steps);
 
 /* dL/d(state before the part's step) on its way to the step before: cut, or weighted (D2L 9.7.8). */
 void part_link(const struct view *view, int state, struct part part);
 
 /* A level's products and then its stage, so many units at a time that what the products write is still in a near cache when the
  * stage reads it; 0 where they do not go together and nothing was done. */
-int part_fused(const struct view *view, enum phase phase, int level, struct part rows);
+int part_fused(struct view *view, enum phase phase, int level, struct part rows);
 
 #endif
