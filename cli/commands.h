@@ -33,5 +33,6 @@ extern const struct command compare_command;
 extern const struct command graph_command;
 extern const struct command bench_command;
 extern const struct command inspect_command;
+extern const struct command report_command;
 
 #endif

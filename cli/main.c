@@ -11,7 +11,7 @@
 static const struct command *const commands[] = {
     &train_command, &eval_command,  &sample_command, &init_command, &run_command,
     &grad_command,  &check_command, &cells_command,  &cell_command, &plan_command,
-    &horizon_command, &compare_command, &inspect_command, &graph_command, &bench_command,
+    &horizon_command, &compare_command, &inspect_command, &report_command, &graph_command, &bench_command,
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

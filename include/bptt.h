@@ -649,6 +649,29 @@ typedef struct bptt_speed {
 /* Measures the cases in turns, so that what else the machine does meets all of them, for about `seconds` each. */
 int bptt_measure(const bptt_speed_case *cases, size_t count, double seconds, bptt_speed *speeds, bptt_error *error);
 
+/* ---- Reports: training runs as pictures and as one page --------------------------------------------------------------- */
+
+/* A run is a model file, the metrics beside it (FILE.jsonl) or a folder of those. The page is one HTML file that needs
+ * nothing else; pictures are SVG. Broken lines of metrics are counted, and cost themselves alone. */
+typedef struct bptt_report bptt_report;
+typedef struct bptt_report_run {
+    const char *name, *verdict;            /* borrowed from the report; "Healthy", ... */
+    int level;                             /* 0: healthy, 1: look at this, 2: it went wrong */
+    int64_t step, broken_lines;
+} bptt_report_run;
+int bptt_report_read(const char *const *runs, size_t count, bptt_report **report, bptt_error *error);
+void bptt_report_free(bptt_report *report);
+int bptt_report_page(const bptt_report *report, char **html, bptt_error *error);              /* owned */
+size_t bptt_report_run_count(const bptt_report *report);
+int bptt_report_verdict(const bptt_report *report, size_t run, bptt_report_run *about, bptt_error *error);
+size_t bptt_report_picture_count(const bptt_report *report);
+const char *bptt_report_picture_name(const bptt_report *report, size_t index);                /* "loss"; borrowed */
+/* Why there is nothing to draw, in a sentence that says how to get it; NULL where there is. Borrowed. */
+const char *bptt_report_picture_missing(const bptt_report *report, size_t index);
+int bptt_report_picture(const bptt_report *report, size_t index, char **svg, bptt_error *error);   /* owned */
+/* Reads the runs and writes their page, all of it or nothing: for a trainer's event, to keep a page current. */
+int bptt_report_write(const char *const *runs, size_t count, const char *path, bptt_error *error);
+
 /* ---- Sampling ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct bptt_sample_options {
