@@ -23,7 +23,7 @@ static int even_ticks(const struct axis_range *r, int most, double *tick)
     double step = step_of(r->high - r->low, most);
     int count = 0;
     for (double i = ceil(r->low / step - 1e-9); i * step <= r->high + 1e-9 * step && count < AXIS_TICKS; i++)
-        tick[count++] = i * step;
+        tick[count++] = i * step + 0.0; /* no -0 */
     return count;
 }
 

@@ -369,7 +369,7 @@ void chart_svg(const struct chart *chart, int alone, size_t points, struct text 
         return;
     }
     chart_open(chart, alone, out);
-    p.right = CHART_WIDTH - (chart->bits ? CHART_RIGHT : 12);
+    p.right = CHART_WIDTH - (chart->bits ? CHART_RIGHT : 18);
     p.top = draw_names(&p, 0);
     scale(&p);
     draw_axes(&p);

@@ -54,17 +54,23 @@ static double x_of(const struct run_row *row, double unit)
     return unit > 0 ? row->seconds / unit : (double)row->step;
 }
 
-/* Smoothed over about a fortieth of the run, without the pull of the first value (as Adam's mean). */
+/* The mean of a fortieth of the run around each place. */
 static void add_smooth(struct chart *chart, struct curve *curve, const struct run *run, double unit)
 {
-    double keep = 1 - 1 / fmax(1, (double)run->rows / 40), mean = 0, weight = 0;
+    size_t half = run->rows / 80, count = 0, from = 0, to = 0;
+    double sum = 0;
     for (size_t i = 0; i < run->rows; i++) {
-        double loss = run->row[i].loss;
-        if (isfinite(loss)) {
-            mean = keep * mean + (1 - keep) * loss;
-            weight = keep * weight + (1 - keep);
-        }
-        curve_point(chart, curve, x_of(&run->row[i], unit), isfinite(loss) && weight > 0 ? mean / weight : NAN);
+        for (; to < run->rows && to <= i + half; to++)
+            if (isfinite(run->row[to].loss)) {
+                sum += run->row[to].loss;
+                count++;
+            }
+        for (; from + half < i; from++)
+            if (isfinite(run->row[from].loss)) {
+                sum -= run->row[from].loss;
+                count--;
+            }
+        curve_point(chart, curve, x_of(&run->row[i], unit), isfinite(run->row[i].loss) && count ? sum / (double)count : NAN);
     }
 }
 

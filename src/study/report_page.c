@@ -317,8 +317,8 @@ static void open_page(const struct run *runs, size_t count, struct text *out)
     add_title(runs, count, out);
     text_printf(out, " - bptt report</title>\n<style>%s%s</style></head>\n<body><main>\n<h1>", report_page_style, report_chart_style);
     add_title(runs, count, out);
-    text_printf(out, "</h1>\n<p class=\"soft small\">How the training of %s went: recurrent network%s trained by backpropagation through time.</p>\n",
-                count > 1 ? "these runs" : "this run", count > 1 ? "s" : "");
+    text_printf(out, "</h1>\n<p class=\"soft small\">How the training of %s went: %s trained by backpropagation through time.</p>\n",
+                count > 1 ? "these runs" : "this run", count > 1 ? "recurrent networks" : "a recurrent network");
 }
 
 void page_write(const struct run *runs, size_t count, const struct charts *charts, size_t points, struct text *out)

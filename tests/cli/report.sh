@@ -24,3 +24,4 @@ check "exploding: the verdict" grep -q '<h3>This run went wrong</h3>' exploding.
 check "exploding: the first thing to try" grep -q 'no longer a number.*Try:.*--clip 1' exploding.html
 check "vanishing: the verdict" grep -q '<h3>Look at this</h3>' vanishing.html
 check "vanishing: said in words" grep -q 'The gradient vanishes: it falls below 1 % within [0-9] steps.*--cell lstm' vanishing.html
+finish
