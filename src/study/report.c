@@ -34,6 +34,8 @@ static int draw_all(struct bptt_report *report, bptt_error *error)
 {
     struct charts *charts = &report->charts;
     curves_of_runs(report->run, report->count, charts);
+    watch_of_runs(report->run, report->count, charts);
+    schedule_of_run(&report->run[0], charts);
     int failed = charts->failed;
     for (size_t i = 0; i < charts->count; i++)
         failed |= charts->chart[i].failed;

@@ -54,23 +54,32 @@ static double x_of(const struct run_row *row, double unit)
     return unit > 0 ? row->seconds / unit : (double)row->step;
 }
 
-/* The mean of a fortieth of the run around each place. */
-static void add_smooth(struct chart *chart, struct curve *curve, const struct run *run, double unit)
+static double loss_of(const struct run_row *row)
 {
-    size_t half = run->rows / 80, count = 0, from = 0, to = 0;
-    double sum = 0;
-    for (size_t i = 0; i < run->rows; i++) {
-        for (; to < run->rows && to <= i + half; to++)
-            if (isfinite(run->row[to].loss)) {
-                sum += run->row[to].loss;
+    return row->loss;
+}
+
+static double norm_of(const struct run_row *row)
+{
+    return row->norm > 0 ? log(row->norm) : NAN;
+}
+
+/* Means of stretches of a 120th of the run, then of three neighbours: no value far off spreads beyond them. */
+static void add_smooth(struct chart *chart, struct curve *curve, const struct run *run, double unit, double (*value)(const struct run_row *),
+                       double (*back)(double))
+{
+    size_t piece = run->rows / 120 + 1;
+    for (size_t at = 0; at < run->rows; at += piece) {
+        size_t from = at >= piece ? at - piece : 0, to = at + 2 * piece < run->rows ? at + 2 * piece : run->rows, count = 0;
+        double sum = 0;
+        for (size_t i = from; i < to; i++)
+            if (isfinite(value(&run->row[i]))) {
+                sum += value(&run->row[i]);
                 count++;
             }
-        for (; from + half < i; from++)
-            if (isfinite(run->row[from].loss)) {
-                sum -= run->row[from].loss;
-                count--;
-            }
-        curve_point(chart, curve, x_of(&run->row[i], unit), isfinite(run->row[i].loss) && count ? sum / (double)count : NAN);
+        size_t middle = at + piece / 2 < run->rows ? at + piece / 2 : run->rows - 1;
+        double mean = count ? sum / (double)count : NAN;
+        curve_point(chart, curve, x_of(&run->row[middle], unit), back ? back(mean) : mean);
     }
 }
 
@@ -87,7 +96,7 @@ static void add_losses(struct chart *chart, const struct run *runs, size_t count
     for (size_t i = 0; i < run->rows; i++)
         curve_point(chart, raw, x_of(&run->row[i], unit), run->row[i].loss);
     struct curve *smooth = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s%straining", name, between);
-    add_smooth(chart, smooth, run, unit);
+    add_smooth(chart, smooth, run, unit, loss_of, NULL);
     if (!run->valids)
         return;
     struct curve *valid = chart_curve(chart, CURVE_DOTS, run_colour(runs, count, r, 1), run_dash(count, 1), "%s%svalidation", name, between);
@@ -175,9 +184,12 @@ static void draw_norm(const struct run *runs, size_t count, struct charts *chart
         return;
     chart->log_y = 1;
     for (size_t r = 0; r < count; r++) {
-        struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s", count > 1 ? runs[r].name : "norm before clipping");
+        const char *name = count > 1 ? runs[r].name : "norm before clipping";
+        struct curve *raw = chart_curve(chart, CURVE_FAINT, run_colour(runs, count, r, 0), 0, "%s%sone update", prefix(&runs[r], count), count > 1 ? " " : "");
         for (size_t i = 0; i < runs[r].rows; i++)
-            curve_point(chart, curve, (double)runs[r].row[i].step, runs[r].row[i].norm);
+            curve_point(chart, raw, (double)runs[r].row[i].step, runs[r].row[i].norm);
+        struct curve *smooth = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s", name);
+        add_smooth(chart, smooth, &runs[r], 0, norm_of, exp);
     }
     double clip = run_setting(&runs[0], "clip");
     if (clip > 0) {

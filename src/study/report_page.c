@@ -47,13 +47,15 @@ static double best_valid(const struct run *run)
     return best;
 }
 
+/* The mean of the last fortieth, of what is finite. */
 static double last_loss(const struct run *run)
 {
     double sum = 0, count = 0;
-    for (size_t i = run->rows > 40 ? run->rows - run->rows / 40 : run->rows ? run->rows - 1 : 0; i < run->rows; i++) {
-        sum += run->row[i].loss;
-        count++;
-    }
+    for (size_t i = run->rows; i > 0 && (i + run->rows / 40 >= run->rows || count == 0); i--)
+        if (isfinite(run->row[i - 1].loss)) {
+            sum += run->row[i - 1].loss;
+            count++;
+        }
     return sum / count;
 }
 
@@ -109,7 +111,8 @@ static void add_tile(const char *what, struct text *out, const char *format, ...
 
 static const char *state_of(const struct run *run)
 {
-    return !strcmp(run->end, "done") ? "ended" : run->end[0] ? run->end : "steps so far";
+    return !strcmp(run->end, "done") ? "steps, ended" : !strcmp(run->end, "interrupted") ? "steps, then interrupted"
+         : !strcmp(run->end, "diverged") ? "steps, then it diverged" : "steps so far";
 }
 
 static void add_time(double seconds, struct text *out)
@@ -126,7 +129,7 @@ static void add_tiles(const struct run *run, struct text *out)
 {
     double loss = last_loss(run), best = best_valid(run), parameters = run_setting(run, "parameters");
     text_add(out, "<div class=\"tiles\">\n");
-    add_tile(!strcmp(run->end, "done") ? "steps, ended" : state_of(run), out, "%lld", (long long)run->last_step);
+    add_tile(state_of(run), out, "%lld", (long long)run->last_step);
     if (isfinite(loss)) {
         add_tile("training loss, nats per symbol", out, "%.4g", loss);
         add_tile("training, bits per symbol", out, "%.3g", loss / M_LN2);

@@ -154,7 +154,7 @@ static void check_memorising(const struct run *run, struct findings *all)
     for (size_t i = 1; i < run->valids; i++)
         best = run->valid[i].loss < run->valid[best].loss ? i : best;
     double low = run->valid[best].loss, now = run->valid[run->valids - 1].loss;
-    if (run->valids - best < 3 || !(now > 1.03 * low))
+    if (run->valids - best < 3 || !(now > 1.03 * low) || find(all, "rising"))
         return;
     say(add(all, FINDING_LOOK, "memorising", run->valid[best].step),
         "stop there (--early-stop 5; the saved model is the best one anyway), use --dropout 0.2, a smaller model, or more text",
@@ -272,11 +272,13 @@ void findings_of(const struct run *run, struct findings *findings)
     *findings = (struct findings){0};
     from_warnings(run, findings);
     check_finite(run, findings);
-    check_progress(run, findings);
-    check_spikes(run, findings);
-    check_memorising(run, findings);
-    check_clipping(run, findings);
+    if (findings->level < FINDING_BAD) { /* else they tell of the same */
+        check_progress(run, findings);
+        check_spikes(run, findings);
+        check_memorising(run, findings);
+        check_clipping(run, findings);
+        check_horizon(run, findings);
+    }
     check_radius(run, findings);
-    check_horizon(run, findings);
     check_file(run, findings);
 }
