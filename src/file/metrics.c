@@ -134,6 +134,12 @@ void metrics_text(struct metrics *metrics, const char *key, const char *value)
     set(metrics, key, json_string(value));
 }
 
+void metrics_json(struct metrics *metrics, const char *key, json_t *value)
+{
+    metrics->failed |= !value;
+    set(metrics, key, value);
+}
+
 static int write_line(struct metrics *metrics, const struct text *line, bptt_error *error)
 {
     for (size_t done = 0; done < line->length;) {

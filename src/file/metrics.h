@@ -18,6 +18,7 @@ void metrics_begin(struct metrics *metrics, int64_t step);
 void metrics_number(struct metrics *metrics, const char *key, double value);   /* null when not finite */
 void metrics_whole(struct metrics *metrics, const char *key, int64_t value);
 void metrics_text(struct metrics *metrics, const char *key, const char *value); /* null when not UTF-8 */
+void metrics_json(struct metrics *metrics, const char *key, struct json_t *value); /* takes the value; NULL: out of memory */
 int metrics_end(struct metrics *metrics, bptt_error *error);
 void metrics_close(struct metrics *metrics); /* fine on a zeroed struct and after a failed open */
 

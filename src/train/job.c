@@ -156,11 +156,9 @@ static int validate(struct job *job)
     if (status)
         return status;
     decay_on_plateau(job);
-    metrics_begin(&job->metrics, p->step);
-    metrics_number(&job->metrics, "valid_loss", loss);
-    status = metrics_end(&job->metrics, job->error);
+    status = record_valid(job, loss);
     job_emit(job, (bptt_event){.kind = BPTT_EVENT_VALID, .loss = loss, .best = best});
-    return status;
+    return status ? status : record_sample(job);
 }
 
 /* Forward only costs about a third of a training step; validation shall take about five percent of the time, and there
@@ -200,19 +198,6 @@ static int sample(struct job *job)
 }
 
 /* ---- one step ---- */
-
-static int record_step(struct job *job, double loss, double norm, double rate)
-{
-    struct progress *p = &job->progress;
-    int is_logged = p->step <= 1000 || p->step % 10 == 0;
-    if (!is_logged)
-        return BPTT_OK;
-    metrics_begin(&job->metrics, p->step);
-    metrics_number(&job->metrics, "loss", loss);
-    metrics_number(&job->metrics, "norm", norm);
-    metrics_number(&job->metrics, "rate", rate);
-    return metrics_end(&job->metrics, job->error);
-}
 
 static void emit_step(struct job *job, double loss, double norm, double rate, int64_t first_step)
 {
@@ -389,9 +374,11 @@ int bptt_train(const bptt_train_config *config, bptt_on_event *on_event, void *u
     if (!status) {
         job.started = job.last_checkpoint = clock_seconds();
         announce(&job);
-        status = job.config.backtrack && job.progress.step == 0 ? checkpoint_save(&job) : BPTT_OK;
+        status = record_run(&job);
+        if (!status) status = job.config.backtrack && job.progress.step == 0 ? checkpoint_save(&job) : BPTT_OK;
         if (!status) status = run(&job);
         if (!status) status = finish(&job);
+        status = record_end(&job, status);
         if (result)
             report(&job, result);
     }

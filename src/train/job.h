@@ -59,6 +59,13 @@ int job_emit(struct job *job, bptt_event event); /* fills in step and times; not
 void job_note(struct job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
 double job_seconds(const struct job *job);                             /* training time of all parts of the run */
 
+/* record.c: lines of the metrics file. What is measured on a clock stands under "seconds" and "started" alone. */
+int record_run(struct job *job);
+int record_step(struct job *job, double loss, double norm, double rate);
+int record_valid(struct job *job, double loss);
+int record_sample(struct job *job);        /* a short one of the model as it is now */
+int record_end(struct job *job, int status); /* how it ended; returns the status */
+
 /* prepare.c: text, vocabulary, model or checkpoint, trainer, files. job_close after it, failed or not. */
 int job_open(struct job *job);
 void job_close(struct job *job);
