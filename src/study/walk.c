@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "activity.h"
+#include "../model/activity.h"
 #include "dense.h"
-#include "jacobian.h"
+#include "../model/jacobian.h"
 
 enum { STRETCHES = 8, SHORTEST = 256, CHUNK = 1024, JACOBIANS_MOST = 64, PRODUCT_LAG_MOST = 64, PROBES = 8, PROBE_ROUNDS = 30 };
 /* Multiply-adds: of each part, and of taking a matrix [n][n] apart in n^3; what a step costs besides */

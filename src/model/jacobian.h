@@ -1,10 +1,10 @@
 /* jacobian.h - the step Jacobian J = ds_t/ds_{t-1} of each layer, all its states together and its input held: as products with
  * vectors from either side, and as a dense matrix. In double precision, from the cell's own tangent and reverse graphs, of
  * which only what depends on the states is kept. */
-#ifndef BPTT_STUDY_JACOBIAN_H
-#define BPTT_STUDY_JACOBIAN_H
+#ifndef BPTT_MODEL_JACOBIAN_H
+#define BPTT_MODEL_JACOBIAN_H
 
-#include "../model/step.h"
+#include "step.h"
 
 struct jacobian {
     struct step step;

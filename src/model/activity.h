@@ -1,11 +1,10 @@
 /* activity.h - what a cell's sigmoids, tanhs and relus do along the data: shares saturated, dead units, how long a gate
  * remembers. Counted apart for each stretch of the data, so that stretches may be walked side by side, and added up in their
  * order. */
-#ifndef BPTT_STUDY_ACTIVITY_H
-#define BPTT_STUDY_ACTIVITY_H
+#ifndef BPTT_MODEL_ACTIVITY_H
+#define BPTT_MODEL_ACTIVITY_H
 
-#include "inspect.h"
-#include "../model/step.h"
+#include "step.h"
 
 struct activity {
     const bptt_model *model;
