@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "../model/activity.h"
-#include "dense.h"
 #include "../model/jacobian.h"
+#include "dense.h"
+#include "inspect.h"
 
 enum { STRETCHES = 8, SHORTEST = 256, CHUNK = 1024, JACOBIANS_MOST = 64, PRODUCT_LAG_MOST = 64, PROBES = 8, PROBE_ROUNDS = 30 };
 /* Multiply-adds: of each part, and of taking a matrix [n][n] apart in n^3; what a step costs besides */
