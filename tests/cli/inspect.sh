@@ -70,7 +70,7 @@ if ! command -v script > /dev/null || ! script -qec true /dev/null > /dev/null 2
     skip "terminals" "no script(1) to make a terminal with"
 else
     for columns in 20 80 200; do
-        TERM=xterm LC_ALL=C script -qec \
+        NO_COLOR= TERM=xterm LC_ALL=C script -qec \
             "stty cols $columns; '$BPTT' inspect model.safetensors book.txt $few 2> /dev/null" /dev/null > screen 2>&1 < /dev/null
         sed "s/$(printf '\033')\[[0-9]*m//g; s/$(printf '\r')//" screen > plain
         check "no line is longer than a terminal of $columns columns" awk -v n="$columns" 'length > n { exit 1 }' plain
