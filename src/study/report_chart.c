@@ -306,26 +306,39 @@ static size_t letters(const char *text)
     return count;
 }
 
-/* Lays the names of curves out in lines from the top; returns where the plot begins. */
-static double draw_names(const struct plot *p, double top)
+/* Where the names of curves stand: in lines from the top. */
+struct place { double x, y; };
+static int next_place(const struct curve *curve, struct place *at, struct place *next)
 {
-    double x = CHART_LEFT, y = top + 12;
+    if (curve->style == CURVE_FAINT || !curve->count || !curve->name[0])
+        return 0;
+    double width = 38 + 6.4 * (double)letters(curve->name);
+    *at = next->x > CHART_LEFT && next->x + width > CHART_WIDTH ? (struct place){CHART_LEFT, next->y + 16} : *next;
+    *next = (struct place){at->x + width, at->y};
+    return 1;
+}
+
+/* What more than one line of names takes, beyond the usual height. */
+static int names_height(const struct chart *chart)
+{
+    struct place at, next = {CHART_LEFT, 0};
+    for (size_t i = 0; i < chart->curves; i++)
+        next_place(&chart->curve[i], &at, &next);
+    return (int)next.y;
+}
+
+static void draw_names(const struct plot *p)
+{
+    struct place at, next = {CHART_LEFT, 12};
     for (size_t i = 0; i < p->chart->curves; i++) {
         const struct curve *curve = &p->chart->curve[i];
-        if (curve->style == CURVE_FAINT || !curve->count || !curve->name[0])
+        if (!next_place(curve, &at, &next))
             continue;
-        double width = 30 + 6.4 * (double)letters(curve->name);
-        if (x > CHART_LEFT && x + width > CHART_WIDTH) {
-            x = CHART_LEFT;
-            y += 16;
-        }
         text_printf(p->out, "<path class=\"line c%d d%d\" d=\"M%.1f %.1fh16\"/><text class=\"key\" x=\"%.1f\" y=\"%.1f\">", curve->colour,
-                    curve->dash % 4, x, y - 4, x + 20, y);
+                    curve->dash % 4, at.x, at.y - 4, at.x + 20, at.y);
         picture_escape(curve->name, strlen(curve->name), p->out);
         text_add(p->out, "</text>\n");
-        x += width + 8;
     }
-    return y + 24;
 }
 
 static void draw_marks(const struct plot *p)
@@ -346,20 +359,22 @@ void chart_open(const struct chart *c, int alone, struct text *out)
 {
     text_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart%s\" id=\"%s\" data-x=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\"%s>\n<title>",
                 c->field ? " heat" : "", c->id, c->x_name,
-                CHART_WIDTH, CHART_HEIGHT + (alone ? 24 : 0), alone ? " width=\"880\"" : "");
+                CHART_WIDTH, CHART_HEIGHT + names_height(c) + (alone ? 24 : 0), alone ? " width=\"880\"" : "");
     picture_escape(c->title, strlen(c->title), out);
     text_add(out, "</title>\n");
     if (!alone)
         return;
-    text_printf(out, "<style>%s</style>\n<rect class=\"back\" width=\"100%%\" height=\"100%%\"/>\n<text class=\"title\" x=\"4\" y=\"18\">",
-                report_chart_style);
+    text_add(out, "<style>");
+    chart_style(1, out);
+    text_add(out, "</style>\n<rect class=\"back\" width=\"100%\" height=\"100%\"/>\n<text class=\"title\" x=\"4\" y=\"18\">");
     picture_escape(c->title, strlen(c->title), out);
     text_add(out, "</text>\n<g transform=\"translate(0 24)\">\n");
 }
 
 void chart_svg(const struct chart *chart, int alone, size_t points, struct text *out)
 {
-    struct plot p = {.chart = chart, .out = out, .bottom = CHART_HEIGHT - CHART_FOOT};
+    struct plot p = {.chart = chart, .out = out, .top = CHART_TOP + names_height(chart)};
+    p.bottom = CHART_HEIGHT - CHART_FOOT + names_height(chart);
     if (chart->svg) {
         text_add(out, chart->svg);
         return;
@@ -370,7 +385,7 @@ void chart_svg(const struct chart *chart, int alone, size_t points, struct text 
     }
     chart_open(chart, alone, out);
     p.right = CHART_WIDTH - (chart->bits ? CHART_RIGHT : 18);
-    p.top = draw_names(&p, 0);
+    draw_names(&p);
     scale(&p);
     draw_axes(&p);
     for (size_t i = 0; i < chart->curves; i++)

@@ -18,6 +18,20 @@ static void add_words(const char *text, struct text *out)
     }
 }
 
+/* Words of a command line (--lr) stand together, as code. */
+static void add_advice(const char *text, struct text *out)
+{
+    for (const char *at = text; *at;) {
+        size_t plain = strncmp(at, "--", 2) ? 1 : 0, length = plain ? 1 : strspn(at, "-abcdefghijklmnopqrstuvwxyz");
+        while (plain && at[length] && strncmp(at + length, "--", 2))
+            length++;
+        text_add(out, plain ? "" : "<code>");
+        picture_escape(at, length, out);
+        text_add(out, plain ? "" : "</code>");
+        at += length;
+    }
+}
+
 static void add_element(const char *tag, const char *words, struct text *out)
 {
     text_printf(out, "<%s>", tag);
@@ -30,10 +44,10 @@ static void add_element(const char *tag, const char *words, struct text *out)
 static void add_finding(const struct finding *finding, struct text *out)
 {
     text_printf(out, "<li class=\"level%d\">", finding->level);
-    add_words(finding->text, out);
+    add_advice(finding->text, out);
     if (finding->advice[0]) {
         text_add(out, "<span class=\"try\"><b>Try:</b> ");
-        add_words(finding->advice, out);
+        add_advice(finding->advice, out);
         text_add(out, "</span>");
     }
     text_add(out, "</li>\n");
@@ -160,7 +174,9 @@ static void add_card(const struct chart *chart, size_t points, struct text *out)
 {
     text_add(out, "<article class=\"card\">");
     add_element("h3", chart->title, out);
-    add_element("p", chart->about, out);
+    text_add(out, "<p>");
+    add_advice(chart->about, out);
+    text_add(out, "</p>\n");
     chart_svg(chart, 0, points, out);
     text_add(out, "</article>\n");
 }
@@ -200,7 +216,7 @@ static void add_absent(const struct charts *charts, int has_samples, struct text
         text_add(out, "<li><b>");
         add_words(chart ? chart->title : "Samples", out);
         text_add(out, ".</b> ");
-        add_words(chart ? chart->missing : "Text models write one at each validation when trained with --sample-every N.", out);
+        add_advice(chart ? chart->missing : "Text models write one at each validation when trained with --sample-every N.", out);
         text_add(out, "</li>\n");
     }
     text_add(out, begun ? "</ul>\n" : "");
@@ -318,7 +334,9 @@ static void open_page(const struct run *runs, size_t count, struct text *out)
     text_add(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<link rel=\"icon\" href=\"data:,\">\n<title>");
     add_title(runs, count, out);
-    text_printf(out, " - bptt report</title>\n<style>%s%s</style></head>\n<body><main>\n<h1>", report_page_style, report_chart_style);
+    text_printf(out, " - bptt report</title>\n<style>%s", report_page_style);
+    chart_style(0, out);
+    text_add(out, "</style></head>\n<body><main>\n<h1>");
     add_title(runs, count, out);
     text_printf(out, "</h1>\n<p class=\"soft small\">How the training of %s went: %s trained by backpropagation through time.</p>\n",
                 count > 1 ? "these runs" : "this run", count > 1 ? "recurrent networks" : "a recurrent network");

@@ -1,34 +1,94 @@
 /* report_style.c - how pictures and the page look, in light and in dark, and the script that tells values under a pointer.
  * The script needs nothing but what stands in the pictures (data-v: "x y," for each point of a path, in its order); without
  * it everything is still there to be seen. */
+#include <string.h>
+
 #include "report.h"
 
-const char report_chart_style[] =
-    ".chart{--c0:#2463c4;--c1:#c2500b;--c2:#0d8060;--c3:#9a3aa8;--c4:#8a6d00;--c5:#c42a4f;--c6:#3f8a1c;--c7:#5d5d6b;"
-    "--ink:#1d2129;--soft:#616775;--hair:#e4e6ec;--sheet:#fff;--warn:#c4320a}\n"
-    ".chart text{font:12px system-ui,-apple-system,\"Segoe UI\",sans-serif;fill:var(--ink)}\n"
-    ".chart .tick,.chart .name{fill:var(--soft);font-size:11px}.chart .title{font-size:15px;font-weight:600}\n"
-    ".chart .key{font-size:12px}.back{fill:var(--sheet)}.grid{stroke:var(--hair);fill:none}.axis{stroke:var(--soft);fill:none}\n"
-    ".rule{stroke:var(--ink);stroke-dasharray:2 3;fill:none}.chart .rule-name{font-size:11px;fill:var(--ink);paint-order:stroke;"
-    "stroke:var(--sheet);stroke-width:4px}\n"
-    ".line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}.faint{opacity:.3;stroke-width:1}\n"
-    ".dots{fill:none;stroke-width:5;stroke-linecap:round}.d1{stroke-dasharray:7 4}.d2{stroke-dasharray:2 4}.d3{stroke-dasharray:9 3 2 3}\n"
-    ".c0{stroke:var(--c0)}.c1{stroke:var(--c1)}.c2{stroke:var(--c2)}.c3{stroke:var(--c3)}.c4{stroke:var(--c4)}.c5{stroke:var(--c5)}"
-    ".c6{stroke:var(--c6)}.c7{stroke:var(--c7)}\n"
-    ".warn{stroke:var(--warn);stroke-dasharray:3 3;opacity:.45}.flag{fill:var(--warn)}\n"
-    ".horizon{fill:none;stroke:var(--ink);stroke-width:1.8}.over{fill:transparent}\n"
-    ".h0{fill:#f4f6fb}.h1{fill:#e4ebf7}.h2{fill:#d0def2}.h3{fill:#b7ceec}.h4{fill:#9bbbe5}.h5{fill:#7ea6dc}.h6{fill:#6291d2}"
-    ".h7{fill:#487bc5}.h8{fill:#3166b5}.h9{fill:#1f519f}.h10{fill:#f2a65a}.h11{fill:#dd6b20}.h12{fill:#b02a0c}\n"
-    "@media (prefers-color-scheme:dark){.chart{--c0:#78aaf5;--c1:#f2a25c;--c2:#4fc9a4;--c3:#d88ae6;--c4:#d9bf4e;--c5:#f5809b;"
-    "--c6:#95d16c;--c7:#a9abbd;--ink:#e8eaf0;--soft:#9ba1b0;--hair:#2c3039;--sheet:#1b1e25;--warn:#ff8a5c}\n"
-    ".h0{fill:#1d222c}.h1{fill:#1f2a3c}.h2{fill:#20334e}.h3{fill:#213d62}.h4{fill:#234877}.h5{fill:#27558e}.h6{fill:#2f65a8}"
-    ".h7{fill:#3f79c2}.h8{fill:#5b92d9}.h9{fill:#83b3f0}}\n"
-    "@media print{.chart{--c0:#2463c4;--c1:#c2500b;--c2:#0d8060;--ink:#000;--soft:#444;--hair:#ddd;--sheet:#fff;--warn:#c4320a}}\n";
+/* Colours by name, in light and in dark. On a page they are variables; in a picture of its own, which other programs read
+ * that know no variables, they are written out. */
+struct tone { const char *name, *light, *dark; };
+static const struct tone tones[] = {
+    {"c0", "#2463c4", "#78aaf5"}, {"c1", "#c2500b", "#f2a25c"}, {"c2", "#0d8060", "#4fc9a4"}, {"c3", "#9a3aa8", "#d88ae6"},
+    {"c4", "#8a6d00", "#d9bf4e"}, {"c5", "#c42a4f", "#f5809b"}, {"c6", "#3f8a1c", "#95d16c"}, {"c7", "#5d5d6b", "#a9abbd"},
+    {"ink", "#1d2129", "#e8eaf0"}, {"soft", "#616775", "#9ba1b0"}, {"hair", "#e4e6ec", "#2c3039"}, {"sheet", "#fff", "#1b1e25"},
+    {"warn", "#c4320a", "#ff8a5c"}, {"h0", "#f4f6fb", "#1d222c"}, {"h1", "#e4ebf7", "#1f2a3c"}, {"h2", "#d0def2", "#20334e"},
+    {"h3", "#b7ceec", "#213d62"}, {"h4", "#9bbbe5", "#234877"}, {"h5", "#7ea6dc", "#27558e"}, {"h6", "#6291d2", "#2f65a8"},
+    {"h7", "#487bc5", "#3f79c2"}, {"h8", "#3166b5", "#5b92d9"}, {"h9", "#1f519f", "#83b3f0"}, {"h10", "#f2a65a", "#f2a65a"},
+    {"h11", "#dd6b20", "#dd6b20"}, {"h12", "#b02a0c", "#c4401f"},
+};
+enum { TONES = sizeof tones / sizeof tones[0] };
+
+static const char layout[] =
+    ".chart text{font:12px system-ui,-apple-system,\"Segoe UI\",sans-serif}.chart .tick,.chart .name,.chart .rule-name{font-size:11px}"
+    ".chart .title{font-size:15px;font-weight:600}\n"
+    ".grid,.axis,.rule,.line,.dots,.horizon,.warn{fill:none}.rule{stroke-dasharray:2 3}.line{stroke-width:1.8;stroke-linejoin:round;"
+    "stroke-linecap:round}.faint{opacity:.3;stroke-width:1}.dots{stroke-width:5;stroke-linecap:round}.d1{stroke-dasharray:7 4}"
+    ".d2{stroke-dasharray:2 4}.d3{stroke-dasharray:9 3 2 3}.warn{stroke-dasharray:3 3;opacity:.45}.horizon{stroke-width:1.8}"
+    ".over{fill:none;pointer-events:all}.chart .rule-name{paint-order:stroke;stroke-width:4px}\n";
+
+/* Each "$name" is a colour. */
+static const char colours[] =
+    ".chart text{fill:$ink}.chart .tick,.chart .name{fill:$soft}.back{fill:$sheet}.grid{stroke:$hair}.axis{stroke:$soft}.rule{stroke:$ink}"
+    ".chart .rule-name{stroke:$sheet}.warn{stroke:$warn}.flag{fill:$warn}.horizon{stroke:$ink}\n"
+    ".c0{stroke:$c0}.c1{stroke:$c1}.c2{stroke:$c2}.c3{stroke:$c3}.c4{stroke:$c4}.c5{stroke:$c5}.c6{stroke:$c6}.c7{stroke:$c7}\n"
+    ".h0{fill:$h0}.h1{fill:$h1}.h2{fill:$h2}.h3{fill:$h3}.h4{fill:$h4}.h5{fill:$h5}.h6{fill:$h6}.h7{fill:$h7}.h8{fill:$h8}.h9{fill:$h9}"
+    ".h10{fill:$h10}.h11{fill:$h11}.h12{fill:$h12}\n";
+
+static const struct tone *tone_of(const char *name, size_t length)
+{
+    for (int i = 0; i < TONES; i++)
+        if (strlen(tones[i].name) == length && !strncmp(tones[i].name, name, length))
+            return &tones[i];
+    return &tones[0];
+}
+
+enum { AS_VARIABLES, AS_LIGHT, AS_DARK };
+
+static void add_colours(int as, struct text *out)
+{
+    for (const char *at = colours; *at;) {
+        size_t plain = strcspn(at, "$"), length;
+        text_append(out, at, plain);
+        at += plain;
+        if (!*at)
+            return;
+        length = strcspn(++at, "}");
+        const struct tone *tone = tone_of(at, length);
+        if (as == AS_VARIABLES)
+            text_printf(out, "var(--%s)", tone->name);
+        else
+            text_add(out, as == AS_LIGHT ? tone->light : tone->dark);
+        at += length;
+    }
+}
+
+static void add_variables(int as, struct text *out)
+{
+    text_add(out, ".chart{");
+    for (int i = 0; i < TONES; i++)
+        text_printf(out, "--%s:%s;", tones[i].name, as == AS_LIGHT ? tones[i].light : tones[i].dark);
+    text_add(out, "}\n");
+}
+
+void chart_style(int alone, struct text *out)
+{
+    text_add(out, layout);
+    if (!alone)
+        add_variables(AS_LIGHT, out);
+    add_colours(alone ? AS_LIGHT : AS_VARIABLES, out);
+    text_add(out, "@media screen and (prefers-color-scheme:dark){\n");
+    if (alone)
+        add_colours(AS_DARK, out);
+    else
+        add_variables(AS_DARK, out);
+    text_add(out, "}\n");
+}
 
 const char report_page_style[] =
     ":root{color-scheme:light dark;--page:#f5f6f9;--card:#fff;--ink:#1d2129;--soft:#616775;--hair:#e0e3ea;--good:#0d7a55;"
     "--look:#b35c00;--bad:#c4261d;--good-back:#e6f5ee;--look-back:#fff3e0;--bad-back:#fdeae8;--link:#2463c4}\n"
-    "@media (prefers-color-scheme:dark){:root{--page:#13151a;--card:#1b1e25;--ink:#e8eaf0;--soft:#9ba1b0;--hair:#2c3039;--good:#5fd3a2;"
+    "@media screen and (prefers-color-scheme:dark){:root{--page:#13151a;--card:#1b1e25;--ink:#e8eaf0;--soft:#9ba1b0;--hair:#2c3039;--good:#5fd3a2;"
     "--look:#ffb25c;--bad:#ff8d84;--good-back:#142820;--look-back:#2d2313;--bad-back:#331a18;--link:#78aaf5}}\n"
     "*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,\"Segoe UI\",sans-serif}\n"
     "main{max-width:1440px;margin:0 auto;padding:20px 16px 48px}h1{font-size:22px;line-height:1.25;margin:0 0 2px;overflow-wrap:anywhere}"
@@ -56,7 +116,7 @@ const char report_page_style[] =
     "tr:last-child>*{border-bottom:0}th{font-weight:500;color:var(--soft)}td{overflow-wrap:anywhere;min-width:90px}td.differs{font-weight:600}\n"
     "#tip{position:fixed;z-index:9;pointer-events:none;background:var(--ink);color:var(--card);font-size:12.5px;line-height:1.4;padding:6px 9px;"
     "border-radius:6px;max-width:280px;display:none;font-variant-numeric:tabular-nums}#tip i{display:inline-block;width:9px;height:9px;"
-    "border-radius:5px;margin-right:6px}footer{margin-top:34px}code{font:13px ui-monospace,Consolas,monospace}\n"
+    "border-radius:5px;margin-right:6px}footer{margin-top:34px}code{font:.92em ui-monospace,Consolas,monospace;white-space:nowrap}\n"
     ".cursor{stroke:var(--soft);fill:none;stroke-dasharray:3 2}.spot{fill:var(--card);stroke-width:2}\n"
     "@media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--hair:#ccc}main{max-width:none;padding:0}"
     ".cards{grid-template-columns:1fr 1fr}.verdict{-webkit-print-color-adjust:exact;print-color-adjust:exact}}\n";
@@ -87,12 +147,12 @@ const char report_script[] =
     " if(!found.length)return false;\n"
     " var best=found.reduce(function(a,b){return Math.abs(b[1].x-x)<Math.abs(a[1].x-x)?b:a})[1];\n"
     " var label=svg.getAttribute('data-x')||'step';text(tip,'div',label+' '+number(best.at));\n"
-    " make(svg,'path',{'class':'cursor',d:'M'+best.x+' 30V240'});\n"
+    " make(svg,'path',{'class':'cursor',d:'M'+best.x+' 30V'+(svg.viewBox.baseVal.height-40)});\n"
     " found.forEach(function(f){var colour=getComputedStyle(f[0]).stroke,row=text(tip,'div','');\n"
     "  var dot=document.createElement('i');dot.style.background=colour;row.appendChild(dot);\n"
     "  row.appendChild(document.createTextNode((f[0].getAttribute('data-n')||'')+' '+number(f[1].value)));\n"
     "  make(svg,'circle',{'class':'spot',cx:f[1].x,cy:f[1].y,r:3.5,stroke:colour})});return true}\n"
-    "function show(svg,px,py){clear();var box=svg.getBoundingClientRect(),scale=440/box.width,x=(px-box.left)*scale,y=(py-box.top)*scale;\n"
+    "function show(svg,px,py){clear();var box=svg.getBoundingClientRect(),scale=svg.viewBox.baseVal.width/box.width,x=(px-box.left)*scale,y=(py-box.top)*scale;\n"
     " tip.textContent='';held=svg;if(svg.classList.contains('heat')?heat(svg,x,y):lines(svg,x))place(px,py);else clear()}\n"
     "document.querySelectorAll('svg.chart').forEach(function(svg){\n"
     " svg.addEventListener('pointermove',function(e){show(svg,e.clientX,e.clientY)});\n"
@@ -100,6 +160,7 @@ const char report_script[] =
     " svg.addEventListener('pointerleave',clear)});\n"
     "addEventListener('scroll',clear,{passive:true});\n"
     "var asked=/^#hover=([\\w.-]+),([\\d.]+)/.exec(location.hash);\n"
-    "if(asked){var svg=document.getElementById(asked[1]);if(svg){svg.scrollIntoView();var box=svg.getBoundingClientRect();\n"
-    " svg.dispatchEvent(new PointerEvent('pointermove',{clientX:box.left+box.width*asked[2],clientY:box.top+box.height/2}))}}\n"
+    "if(asked){var svg=document.getElementById(asked[1]);if(svg){svg.scrollIntoView({block:'center'});setTimeout(function(){\n"
+    " var box=svg.getBoundingClientRect();\n"
+    " svg.dispatchEvent(new PointerEvent('pointermove',{clientX:box.left+box.width*asked[2],clientY:box.top+box.height/2}))},300)}}\n"
     "})();\n";

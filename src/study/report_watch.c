@@ -95,8 +95,8 @@ static void draw_jacobian(const struct run *runs, size_t count, struct charts *c
     snprintf(chart->rule_name, sizeof chart->rule_name, "1: kept as it is");
     for (size_t r = 0; r < count; r++)
         for (size_t layer = 0; layer < layers_of(&runs[r]); layer++)
-            for (size_t k = 0; k < 3; k++)
-                add_number(chart, runs, count, r, layer, key[k], name[k], 3 * layer + k);
+            for (size_t k = count > 1; k < (count > 1 ? 2 : 3); k++)      /* of several runs the one that tells most */
+                add_number(chart, runs, count, r, layer, key[k], name[k], count > 1 ? layer : 3 * layer + k);
     drop_empty(chart);
     chart_warn(chart, runs, count, "radius growth nonfinite");
 }
