@@ -11,7 +11,7 @@ static int shade_of(double logarithm)
 {
     if (isnan(logarithm))
         return -1;
-    double shade = logarithm <= 0.02 ? ONE + 2 * logarithm : ONE + 1 + 2 * logarithm;
+    double shade = logarithm <= 0.1 ? fmin(ONE + 0.5 + 2 * logarithm, ONE) : ONE + 1 + 2 * logarithm; /* a quarter more is no growth */
     return (int)fmin(fmax(shade, 0), SHADES - 1);
 }
 
