@@ -17,6 +17,7 @@
 struct train_values {
     bptt_train_config config;
     const char *valid;         /* a share or a file: see read_valid */
+    const char *report;        /* a page kept current; NULL: none */
     int interpret, json, quiet, verbose;
 };
 #define AT(field) offsetof(struct train_values, field)
@@ -127,6 +128,8 @@ static const struct option options[] = {
     {"Reports", "sample-every", OPTION_COUNT, AT(config.sample_every), "N",
      .help = "steps between samples", .zero = "never"},
     {"Reports", "sample-length", OPTION_COUNT, AT(config.sample_length), "N", .help = "symbols of a sample", .low = 1},
+    {"Reports", "report", OPTION_TEXT, AT(report), "FILE", .help = "keep a page of pictures current there, as bptt report draws it",
+     .zero = "none"},
     {"Reports", "json", OPTION_FLAG, AT(json), .help = "one JSON object a line for each event, the result last"},
     {"Reports", "quiet", OPTION_FLAG, AT(quiet), .help = "errors alone (with --json: and the result)"},
     {"Reports", "verbose", OPTION_FLAG, AT(verbose), .help = "also rates, norms, saved files, and what each layer runs on"},
@@ -149,6 +152,8 @@ struct show {
     const struct train_values *values;
     struct progress progress;
     struct emit emit;
+    double reported_at;        /* seconds of the run when the page was written last */
+    int report_failed;         /* said once */
 };
 
 static const char *event_name(int kind)
@@ -192,10 +197,31 @@ static void emit_event(struct emit *emit, const bptt_event *event)
     emit_close(emit, '}');
 }
 
+/* The run goes on without its page: a full disk there costs no training. */
+static void write_report(struct show *show)
+{
+    bptt_error error = {0};
+    if (show->report_failed || bptt_report_write(&show->values->config.out, 1, show->values->report, &error) == BPTT_OK)
+        return;
+    show->report_failed = 1;
+    fprintf(stderr, "bptt train: no report: %s; training goes on\n", error.text);
+}
+
+static void keep_report(struct show *show, const bptt_event *event)
+{
+    enum { SECONDS_APART = 5 };
+    if (event->kind != BPTT_EVENT_VALID || event->seconds < show->reported_at + SECONDS_APART)
+        return;
+    show->reported_at = event->seconds;
+    write_report(show);
+}
+
 static int on_event(const bptt_event *event, void *user)
 {
     struct show *show = user;
     const struct train_values *values = show->values;
+    if (values->report)
+        keep_report(show, event);
     if (values->json && !values->quiet && event->kind != BPTT_EVENT_END)
         emit_event(&show->emit, event);
     else if (!values->json && !values->quiet)
@@ -290,6 +316,8 @@ static int train_files(const struct command *command, struct train_values *value
     int status = bptt_train(&values->config, on_event, &show, &result, &error);
     progress_close(&show.progress);
     int interrupted = status == BPTT_INTERRUPTED;
+    if (values->report && (status == BPTT_OK || interrupted || status == BPTT_ERROR_NOT_FINITE))
+        write_report(&show);
     if (status != BPTT_OK && !interrupted)
         return say_error(command, &error);
     if (values->json)

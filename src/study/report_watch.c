@@ -53,13 +53,15 @@ static struct label label_of(const struct run *runs, size_t count, size_t r, siz
 
 /* ---- one number of each layer ---- */
 
-static void add_number(struct chart *chart, const struct run *runs, size_t count, size_t r, size_t layer, const char *key, const char *what,
-                       size_t order)
+/* Of one run a colour for each layer, else for each kind; of several, for each run. */
+static void add_number(struct chart *chart, const struct run *runs, size_t count, size_t r, size_t layer, size_t kind, const char *key,
+                       const char *what)
 {
     const struct run *run = &runs[r];
     size_t layers = layers_of(run);
     struct label label = label_of(runs, count, r, layers, layer, what);
-    struct curve *curve = chart_curve(chart, CURVE_DOTS, run_colour(runs, count, r, order), run_dash(count, order), "%s", label.text);
+    struct curve *curve = chart_curve(chart, CURVE_DOTS, (int)(count > 1 ? r : layers > 1 ? layer : kind),
+                                      (int)(count > 1 ? layer : layers > 1 ? kind : 0), "%s", label.text);
     for (size_t i = 0; i < run->watch.count; i++)
         curve_point(chart, curve, (double)line_step(run->watch.line[i]), json_value(json_object_get(layer_of(run, i, layer), key)));
 }
@@ -84,7 +86,8 @@ static void drop_empty(struct chart *chart)
 
 static void draw_jacobian(const struct run *runs, size_t count, struct charts *charts)
 {
-    static const char *const key[] = {"sigma", "radius", "smallest"}, *const name[] = {"largest singular value", "spectral radius", "smallest singular value"};
+    static const char *const key[] = {"radius", "sigma", "smallest"};
+    static const char *const name[] = {"spectral radius", "largest singular value", "smallest singular value"};
     struct chart *chart = add_chart(charts, "jacobian", "The step Jacobian against 1",
                                     "What one step back does to the gradient. A spectral radius near 1 keeps it; well above, gradients explode; well below, they "
                                     "vanish.");
@@ -95,8 +98,8 @@ static void draw_jacobian(const struct run *runs, size_t count, struct charts *c
     snprintf(chart->rule_name, sizeof chart->rule_name, "1: kept as it is");
     for (size_t r = 0; r < count; r++)
         for (size_t layer = 0; layer < layers_of(&runs[r]); layer++)
-            for (size_t k = count > 1; k < (count > 1 ? 2 : 3); k++)      /* of several runs the one that tells most */
-                add_number(chart, runs, count, r, layer, key[k], name[k], count > 1 ? layer : 3 * layer + k);
+            for (size_t k = 0; k < (count > 1 ? 1 : 3); k++)       /* of several runs the one that tells most */
+                add_number(chart, runs, count, r, layer, k, key[k], name[k]);
     drop_empty(chart);
     chart_warn(chart, runs, count, "radius growth nonfinite");
 }
@@ -113,7 +116,7 @@ static void draw_horizon(const struct run *runs, size_t count, struct charts *ch
     for (size_t r = 0; r < count; r++) {
         size_t layers = layers_of(&runs[r]);
         for (size_t layer = 0; layer < layers; layer++)
-            add_number(chart, runs, count, r, layer, "horizon", "horizon", layer);
+            add_number(chart, runs, count, r, layer, 0, "horizon", "horizon");
         if (!layers)
             continue;
         struct label label = label_of(runs, count, r, 0, 0, "truncation");
@@ -131,15 +134,15 @@ static void draw_horizon(const struct run *runs, size_t count, struct charts *ch
 static void add_gates(struct chart *chart, const struct run *runs, size_t count, size_t r, const char *group, double factor)
 {
     const struct run *run = &runs[r];
-    size_t layers = layers_of(run), order = 0;
+    size_t layers = layers_of(run);
     for (size_t layer = 0; layer < layers; layer++) {
         json_t *gates = json_object_get(layer_of(run, run->watch.count - 1, layer), group), *value;
         const char *gate;
+        size_t order = 0;
         json_object_foreach(gates, gate, value) {
             struct label label = label_of(runs, count, r, layers, layer, gate);
-            struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, order), run_dash(count, order), "%s", label.text);
-            if (curve && count == 1 && order >= CHART_COLOURS)
-                curve->dash = 1;
+            struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, order), (int)(count > 1 ? order : layer), "%s",
+                                              label.text);
             order++;
             for (size_t i = 0; i < run->watch.count; i++)
                 curve_point(chart, curve, (double)line_step(run->watch.line[i]),
@@ -323,7 +326,7 @@ static void draw_fields(const struct run *runs, size_t count, struct charts *cha
             snprintf(id, sizeof id, drawn ? "lags-%zu" : "lags", drawn + 1);
             snprintf(title, sizeof title, "Gradient by lag%s%s", *label.text ? ": " : "", label.text);
             struct chart *chart = add_chart(charts, id, title, "How much of a loss's gradient arrives so many steps earlier. Blue that reaches high is a long memory; a "
-                                            "thin foot is a vanishing gradient, orange an exploding one. The line: 1 %.");
+                                            "thin foot is a vanishing gradient, orange an exploding one. The line is at 1 per cent.");
             if (!chart)
                 return;
             snprintf(chart->y_name, sizeof chart->y_name, "lag (steps back)");
