@@ -90,9 +90,10 @@ void curve_point(struct chart *chart, struct curve *curve, double x, double y)
     curve->y[curve->count++] = y;
 }
 
+/* Beyond what a float32 can hold no axis is needed. */
 static int is_drawn(const struct chart *chart, double x, double y)
 {
-    return isfinite(x) && isfinite(y) && (!chart->log_y || y > 0);
+    return fabs(x) < 1e16 && fabs(y) < 1e45 && (!chart->log_y || y > 1e-45);
 }
 
 int chart_is_empty(const struct chart *chart)

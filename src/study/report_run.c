@@ -69,6 +69,7 @@ static int add_row(struct run *run, const json_t *line, double *offset)
     if (!grow((void **)&run->row, run->rows, sizeof *run->row))
         return 0;
     double before = run->rows ? run->row[run->rows - 1].seconds : NAN, seconds = json_value(json_object_get(line, "seconds"));
+    seconds = seconds >= 0 && seconds < 1e12 ? seconds : NAN;
     if (seconds + *offset < before)        /* the clock began anew with a resumed run */
         *offset = before;
     struct run_row row = {.step = step, .seconds = seconds + *offset, .loss = json_value(json_object_get(line, "loss")),

@@ -107,7 +107,7 @@ const char report_page_style[] =
     ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,390px),1fr));gap:14px}"
     ".card{background:var(--card);border:1px solid var(--hair);border-radius:10px;padding:14px 14px 10px;min-width:0;break-inside:avoid}"
     ".card p{font-size:13px;color:var(--soft);margin:2px 0 8px}.card svg{display:block;width:100%;height:auto;touch-action:pan-y}\n"
-    ".wide{overflow-x:auto}.wide img{min-width:620px;max-width:960px;width:100%;display:block}\n"
+    ".wide{overflow-x:auto}.wide img{min-width:620px;max-width:780px;width:100%;display:block;border:1px solid var(--hair);border-radius:10px}\n"
     ".absent{margin:0;padding-left:20px}.absent li{margin:4px 0}\n"
     ".samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,390px),1fr));gap:14px}"
     ".samples pre{margin:6px 0 0;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,Consolas,monospace}\n"
@@ -121,7 +121,8 @@ const char report_page_style[] =
     "@media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--hair:#ccc}main{max-width:none;padding:0}"
     ".cards{grid-template-columns:1fr 1fr}.verdict{-webkit-print-color-adjust:exact;print-color-adjust:exact}}\n";
 
-/* `show` is also what a test asks for: #hover=ID,SHARE puts a pointer at that share of a picture's width. */
+/* `show` is also what a test asks for: #hover=ID,SHARE puts a pointer at that share of a picture's width; #width tells how
+ * far the page reaches over the window. */
 const char report_script[] =
     "(function(){'use strict';\n"
     "var tip=document.getElementById('tip'),ns='http://www.w3.org/2000/svg',held=null;\n"
@@ -163,4 +164,5 @@ const char report_script[] =
     "if(asked){var svg=document.getElementById(asked[1]);if(svg){svg.scrollIntoView({block:'center'});setTimeout(function(){\n"
     " var box=svg.getBoundingClientRect();\n"
     " svg.dispatchEvent(new PointerEvent('pointermove',{clientX:box.left+box.width*asked[2],clientY:box.top+box.height/2}))},300)}}\n"
+    "if(location.hash==='#width')document.body.setAttribute('data-overflow',Math.max(0,document.documentElement.scrollWidth-innerWidth));\n"
     "})();\n";
