@@ -3,6 +3,8 @@
  * one failing: the job must end in BPTT_ERROR_MEMORY, with a message, leaking nothing (under the sanitizers). And stepping a
  * stream allocates nothing at all. */
 #include <bptt.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +14,10 @@ static long calls, fails_at;               /* the allocation that fails; 0: none
 
 static int fails(void)
 {
-    return ++calls == fails_at;
+    int now = ++calls == fails_at;
+    if (now)
+        errno = ENOMEM;
+    return now;
 }
 
 void *__real_malloc(size_t bytes);
@@ -164,6 +169,40 @@ static int inspection(bptt_error *error)
     return status;
 }
 
+/* A run's metrics with something of everything. */
+static int write_metrics(const char *path)
+{
+    static const char lines[] =
+        "{\"step\":0,\"run\":{\"version\":1,\"cell\":\"rnn\",\"gradient\":\"segments:4\",\"length\":12,\"batch\":2,\"data\":[\"a\"],\"seed\":1}}\n"
+        "{\"step\":1,\"loss\":2,\"norm\":1,\"rate\":0.1,\"seconds\":1}\n{\"step\":2,\"loss\":1.5,\"norm\":1,\"rate\":0.1,\"seconds\":2}\n"
+        "{\"step\":2,\"valid_loss\":1.6}\n{\"step\":2,\"watch\":{\"layers\":[{\"lag\":[1,0.5],\"at\":[0,4],\"horizon\":3,\"radius\":1.3,\"sigma\":2,"
+        "\"saturated\":{\"f\":0.1},\"memory\":{\"f\":3}}],\"parameters\":{\"w\":{\"norm\":1,\"ratio\":0.1}},\"clipped\":0.1,\"truncation\":4}}\n"
+        "{\"step\":2,\"warning\":{\"kind\":\"growth\",\"text\":\"it grows\",\"try\":\"--clip 1\"}}\n{\"step\":2,\"sample\":\"abc\"}\n";
+    FILE *file = fopen(path, "w");
+    int bad = !file || fputs(lines, file) == EOF;
+    return file ? fclose(file) || bad : bad;
+}
+
+static char metrics_path[4096], page_path[4096];
+
+static int report(bptt_error *error)
+{
+    const char *runs[] = {metrics_path, metrics_path};
+    bptt_report *drawn;
+    bptt_report_run run;
+    char *svg = NULL;
+    int status = bptt_report_read(runs, 1, &drawn, error);
+    if (status)
+        return status;
+    status = bptt_report_verdict(drawn, 0, &run, error);
+    for (size_t i = 0; i < bptt_report_picture_count(drawn) && !status; i++) {
+        status = bptt_report_picture(drawn, i, &svg, error);
+        bptt_free(svg);
+    }
+    bptt_report_free(drawn);
+    return status ? status : bptt_report_write(runs, 2, page_path, error);
+}
+
 static void test_measure(void)
 {
     bptt_speed_case config = bptt_speed_defaults();
@@ -190,6 +229,18 @@ static void fail_each(const char *what, int (*job)(bptt_error *))
     fails_at = 0;
 }
 
+static void test_report(void)
+{
+    const char *folder = getenv("TMPDIR");
+    snprintf(metrics_path, sizeof metrics_path, "%s/run.jsonl", folder ? folder : "/tmp");
+    snprintf(page_path, sizeof page_path, "%s/run.html", folder ? folder : "/tmp");
+    if (!tap_ok(!write_metrics(metrics_path), "metrics to report"))
+        return;
+    fail_each("a report", report);
+    remove(metrics_path);
+    remove(page_path);
+}
+
 static void test_stream(void)
 {
     bptt_model *model;
@@ -214,6 +265,7 @@ int main(void)
     fail_each("a training step", training_step);
     fail_each("an inspection", inspection);
     fail_each("a measurement", measurement);
+    test_report();
     test_measure();
     test_stream();
     return tap_done();
