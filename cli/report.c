@@ -24,7 +24,8 @@ struct report_values {
 
 static const struct option options[] = {
     {"Reports", "out", OPTION_TEXT, AT(out), "FILE", .help = "the page", .zero = "the first run's name with .html"},
-    {"Reports", "svg", OPTION_TEXT, AT(svg), "DIR", .help = "each picture as a file in this folder, which is made", .zero = "none"},
+    {"Reports", "svg", OPTION_TEXT, AT(svg), "DIR", .help = "each picture as a file in this folder, which is made",
+     .zero = "none"},
     {"Reports", "png", OPTION_TEXT, AT(png), "DIR",
      .help = "each picture as PNG, through rsvg-convert, inkscape or chromium, whichever is here", .zero = "none"},
     {"Reports", "json", OPTION_FLAG, AT(json), .help = "the verdicts and what was written as one JSON object"},
@@ -92,8 +93,8 @@ static void run_converter(int which, const char *svg, const char *png)
     else if (which == 1)
         execlp(converter[1], converter[1], out, "--export-width=880", svg, (char *)NULL);
     else
-        execlp(converter[which], converter[which], "--headless", "--no-sandbox", "--disable-gpu", "--window-size=880,608", out, address,
-               (char *)NULL);
+        execlp(converter[which], converter[which], "--headless", "--no-sandbox", "--disable-gpu", "--window-size=880,608",
+               out, address, (char *)NULL);
 }
 
 static int convert(int which, const char *svg, const char *png, bptt_error *error)
@@ -121,7 +122,8 @@ static int convert(int which, const char *svg, const char *png, bptt_error *erro
 
 /* ---- pictures ---- */
 
-static int write_picture(const bptt_report *report, size_t index, const struct report_values *values, int which, bptt_error *error)
+static int write_picture(const bptt_report *report, size_t index, const struct report_values *values, int which,
+                         bptt_error *error)
 {
     char path[4096], png[4096], *svg = NULL;
     const char *name = bptt_report_picture_name(report, index);
@@ -144,8 +146,9 @@ static int write_pictures(const bptt_report *report, const struct report_values 
     int which = values->png ? find_converter() : 0, status = BPTT_OK;
     if (which < 0) {
         error->code = BPTT_ERROR_FILE;
-        snprintf(error->text, sizeof error->text, "--png needs rsvg-convert (Debian: librsvg2-bin), inkscape or chromium, and none is here; "
-                                                  "--svg needs nothing");
+        snprintf(error->text, sizeof error->text,
+                 "--png needs rsvg-convert (Debian: librsvg2-bin), inkscape or chromium, and none is here; --svg needs "
+                 "nothing");
         return error->code;
     }
     if (values->svg)
@@ -186,7 +189,8 @@ static int say_verdicts(const bptt_report *report, struct emit *emit, bptt_error
     return status;
 }
 
-static int say_all(const bptt_report *report, const struct report_values *values, const char *out, size_t written, bptt_error *error)
+static int say_all(const bptt_report *report, const struct report_values *values, const char *out, size_t written,
+                   bptt_error *error)
 {
     struct emit emit = {.out = stdout};
     int status = BPTT_OK;
@@ -266,10 +270,9 @@ const struct command report_command = {
     .least = 1,
     .most = 32,
     .summary = "training runs as one page: is it healthy, and what to change",
-    .about =
-        "Draws what a run measured as one HTML page that needs nothing else: a verdict with what to try, curves of loss, rates and "
-        "norms, the gradient through time (from runs with --watch), samples and settings. RUN is a model, the .jsonl file beside it, "
-        "or a folder of them; several are drawn over each other.",
+    .about = "Draws what a run measured as one HTML page that needs nothing else: a verdict with what to try, curves of "
+             "loss, rates and norms, the gradient through time (from runs with --watch), samples and settings. RUN is a "
+             "model, the .jsonl file beside it, or a folder of them; several are drawn over each other.",
     .examples = "  bptt report book.safetensors\n"
                 "  bptt report runs/ --out compare.html\n"
                 "  bptt report book.safetensors --svg pictures --quiet\n",

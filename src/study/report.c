@@ -102,7 +102,10 @@ int bptt_report_verdict(const bptt_report *report, size_t run, bptt_report_run *
     struct findings findings;
     const struct run *of = &report->run[run];
     findings_of(of, &findings);
-    *about = (bptt_report_run){.name = of->name, .verdict = findings_verdict(&findings), .level = findings.level, .step = of->last_step,
+    *about = (bptt_report_run){.name = of->name,
+                               .verdict = findings_verdict(&findings),
+                               .level = findings.level,
+                               .step = of->last_step,
                                .broken_lines = of->broken + of->half_written};
     int failed = findings.failed;
     findings_clear(&findings);

@@ -103,7 +103,10 @@ enum { AXIS_TICKS = 12 };
 struct said_number { char text[24]; };
 struct said_number say_number(double value);                              /* 1500000 as 1.5M */
 
-enum { CHART_WIDTH = 440, CHART_HEIGHT = 280, CHART_LEFT = 52, CHART_RIGHT = 44, CHART_TOP = 40, CHART_FOOT = 40, CHART_COLOURS = 8 };
+enum {
+    CHART_WIDTH = 440, CHART_HEIGHT = 280, CHART_LEFT = 52, CHART_RIGHT = 44, CHART_TOP = 40, CHART_FOOT = 40,
+    CHART_COLOURS = 8
+};
 /* alone: with its style and title, as a file of its own; points: at most so many of a curve. */
 void chart_svg(const struct chart *chart, int alone, size_t points, struct text *out);
 void chart_open(const struct chart *chart, int alone, struct text *out);

@@ -173,7 +173,9 @@ static void draw_ticks(const struct plot *p)
     int count = axis_ticks(&p->y, 5, tick);
     for (int i = 0; i < count; i++) {
         double y = y_at(p, tick[i]);
-        text_printf(p->out, "<path class=\"grid\" d=\"M%d %.1fH%.1f\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s%s</text>\n",
+        text_printf(p->out,
+                    "<path class=\"grid\" d=\"M%d %.1fH%.1f\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" "
+                    "text-anchor=\"end\">%s%s</text>\n",
                     CHART_LEFT, y, p->right, CHART_LEFT - 6, y + 4, say_number(tick[i]).text, p->chart->percent ? "%" : "");
     }
     count = axis_ticks(&p->x, 5, tick);
@@ -189,9 +191,10 @@ static void draw_bits(const struct plot *p)
     struct axis_range bits = {p->y.low / M_LN2, p->y.high / M_LN2, p->y.log};
     int count = axis_ticks(&bits, 5, tick);
     for (int i = 0; i < count; i++)
-        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", p->right + 6, y_at(p, tick[i] * M_LN2) + 4,
-                    say_number(tick[i]).text);
-    text_printf(p->out, "<text class=\"name\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">bits</text>\n", CHART_WIDTH - 4, p->top - 8);
+        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", p->right + 6,
+                    y_at(p, tick[i] * M_LN2) + 4, say_number(tick[i]).text);
+    text_printf(p->out, "<text class=\"name\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">bits</text>\n", CHART_WIDTH - 4,
+                p->top - 8);
 }
 
 static void draw_axes(const struct plot *p)
@@ -199,12 +202,15 @@ static void draw_axes(const struct plot *p)
     const struct chart *c = p->chart;
     draw_ticks(p);
     text_printf(p->out, "<text class=\"name\" x=\"4\" y=\"%.1f\">%s</text>\n", p->top - 8, c->y_name);
-    text_printf(p->out, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", p->right, p->bottom + 33, c->x_name);
+    text_printf(p->out, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", p->right,
+                p->bottom + 33, c->x_name);
     text_printf(p->out, "<path class=\"axis\" d=\"M%d %.1fH%.1f\"/>\n", CHART_LEFT, p->bottom, p->right);
     if (c->bits)
         draw_bits(p);
     if (isfinite(c->rule) && (!c->log_y || c->rule > 0))
-        text_printf(p->out, "<path class=\"rule\" d=\"M%d %.1fH%.1f\"/><text class=\"rule-name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+        text_printf(p->out,
+                    "<path class=\"rule\" d=\"M%d %.1fH%.1f\"/><text class=\"rule-name\" x=\"%.1f\" y=\"%.1f\" "
+                    "text-anchor=\"end\">%s</text>\n",
                     CHART_LEFT, y_at(p, c->rule), p->right, p->right - 3, y_at(p, c->rule) - 4, c->rule_name);
 }
 
@@ -335,8 +341,8 @@ static void draw_names(const struct plot *p)
         const struct curve *curve = &p->chart->curve[i];
         if (!next_place(curve, &at, &next))
             continue;
-        text_printf(p->out, "<path class=\"line c%d d%d\" d=\"M%.1f %.1fh16\"/><text class=\"key\" x=\"%.1f\" y=\"%.1f\">", curve->colour,
-                    curve->dash % 4, at.x, at.y - 4, at.x + 20, at.y);
+        text_printf(p->out, "<path class=\"line c%d d%d\" d=\"M%.1f %.1fh16\"/><text class=\"key\" x=\"%.1f\" y=\"%.1f\">",
+                    curve->colour, curve->dash % 4, at.x, at.y - 4, at.x + 20, at.y);
         picture_escape(curve->name, strlen(curve->name), p->out);
         text_add(p->out, "</text>\n");
     }
@@ -349,7 +355,9 @@ static void draw_marks(const struct plot *p)
         double x = x_at(p, mark->x);
         if (!(x >= CHART_LEFT && x <= p->right))
             continue;
-        text_printf(p->out, "<g class=\"mark\"><path class=\"warn\" d=\"M%.1f %.1fV%.1f\"/><path class=\"flag\" d=\"M%.1f %.1fl5 -8h-10z\"/><title>",
+        text_printf(p->out,
+                    "<g class=\"mark\"><path class=\"warn\" d=\"M%.1f %.1fV%.1f\"/><path class=\"flag\" d=\"M%.1f %.1fl5 "
+                    "-8h-10z\"/><title>",
                     x, p->top, p->bottom, x, p->top);
         picture_escape(mark->text, strlen(mark->text), p->out);
         text_add(p->out, "</title></g>\n");
@@ -358,9 +366,11 @@ static void draw_marks(const struct plot *p)
 
 void chart_open(const struct chart *c, int alone, struct text *out)
 {
-    text_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart%s\" id=\"%s\" data-x=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\"%s>\n<title>",
-                c->field ? " heat" : "", c->id, c->x_name,
-                CHART_WIDTH, CHART_HEIGHT + names_height(c) + (alone ? 24 : 0), alone ? " width=\"880\"" : "");
+    text_printf(out,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart%s\" id=\"%s\" data-x=\"%s\" viewBox=\"0 0 %d %d\" "
+                "role=\"img\"%s>\n<title>",
+                c->field ? " heat" : "", c->id, c->x_name, CHART_WIDTH, CHART_HEIGHT + names_height(c) + (alone ? 24 : 0),
+                alone ? " width=\"880\"" : "");
     picture_escape(c->title, strlen(c->title), out);
     text_add(out, "</title>\n");
     if (!alone)

@@ -65,8 +65,8 @@ static double norm_of(const struct run_row *row)
 }
 
 /* Means of stretches of a 120th of the run, then of three neighbours: no value far off spreads beyond them. */
-static void add_smooth(struct chart *chart, struct curve *curve, const struct run *run, double unit, double (*value)(const struct run_row *),
-                       double (*back)(double))
+static void add_smooth(struct chart *chart, struct curve *curve, const struct run *run, double unit,
+                       double (*value)(const struct run_row *), double (*back)(double))
 {
     size_t piece = run->rows / 120 + 1;
     for (size_t at = 0; at < run->rows; at += piece) {
@@ -99,7 +99,8 @@ static void add_losses(struct chart *chart, const struct run *runs, size_t count
     add_smooth(chart, smooth, run, unit, loss_of, NULL);
     if (!run->valids)
         return;
-    struct curve *valid = chart_curve(chart, CURVE_DOTS, run_colour(runs, count, r, 1), run_dash(count, 1), "%s%svalidation", name, between);
+    struct curve *valid =
+        chart_curve(chart, CURVE_DOTS, run_colour(runs, count, r, 1), run_dash(count, 1), "%s%svalidation", name, between);
     for (size_t i = 0; i < run->valids; i++)
         curve_point(chart, valid, unit > 0 ? run->valid[i].seconds / unit : (double)run->valid[i].step, run->valid[i].loss);
 }
@@ -117,7 +118,8 @@ static int wants_log(const struct run *runs, size_t count)
     return high > 12 * low;
 }
 
-static struct chart *loss_chart(const struct run *runs, size_t count, const char *id, const char *title, double unit, struct charts *charts)
+static struct chart *loss_chart(const struct run *runs, size_t count, const char *id, const char *title, double unit,
+                                struct charts *charts)
 {
     struct chart *chart = charts_add(charts, id, title);
     if (!chart)
@@ -136,8 +138,9 @@ static void draw_loss(const struct run *runs, size_t count, struct charts *chart
     if (!chart)
         return;
     chart_warn(chart, runs, count, "");
-    snprintf(chart->about, sizeof chart->about, "Both curves should fall. Validation that rises while training falls is memorising; "
-             "a curve that stays flat from the start is not learning.");
+    snprintf(chart->about, sizeof chart->about,
+             "Both curves should fall. Validation that rises while training falls is memorising; a curve that stays flat "
+             "from the start is not learning.");
     snprintf(chart->missing, sizeof chart->missing, "No loss has been measured yet: it comes with the first lines of the run.");
 }
 
@@ -158,7 +161,8 @@ static void draw_time(const struct run *runs, size_t count, struct charts *chart
         return;
     snprintf(chart->x_name, sizeof chart->x_name, "%s", unit > 60 ? "hours" : unit > 1 ? "minutes" : "seconds");
     snprintf(chart->about, sizeof chart->about, "The same by the clock, which is what two settings are fairly compared by.");
-    snprintf(chart->missing, sizeof chart->missing, "These metrics hold no times: runs of this version of bptt train write \"seconds\" with each loss.");
+    snprintf(chart->missing, sizeof chart->missing,
+             "These metrics hold no times: runs of this version of bptt train write \"seconds\" with each loss.");
 }
 
 /* ---- rate and norm ---- */
@@ -167,7 +171,8 @@ static void draw_rate(const struct run *runs, size_t count, struct charts *chart
 {
     struct chart *chart = charts_add(charts, "rate", "Learning rate");
     for (size_t r = 0; chart && r < count; r++) {
-        struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s", count > 1 ? runs[r].name : "rate");
+        struct curve *curve =
+            chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s", count > 1 ? runs[r].name : "rate");
         for (size_t i = 0; i < runs[r].rows; i++)
             curve_point(chart, curve, (double)runs[r].row[i].step, runs[r].row[i].rate);
     }
@@ -185,7 +190,8 @@ static void draw_norm(const struct run *runs, size_t count, struct charts *chart
     chart->log_y = 1;
     for (size_t r = 0; r < count; r++) {
         const char *name = count > 1 ? runs[r].name : "norm before clipping";
-        struct curve *raw = chart_curve(chart, CURVE_FAINT, run_colour(runs, count, r, 0), 0, "%s%sone update", prefix(&runs[r], count), count > 1 ? " " : "");
+        struct curve *raw = chart_curve(chart, CURVE_FAINT, run_colour(runs, count, r, 0), 0, "%s%sone update",
+                                        prefix(&runs[r], count), count > 1 ? " " : "");
         for (size_t i = 0; i < runs[r].rows; i++)
             curve_point(chart, raw, (double)runs[r].row[i].step, runs[r].row[i].norm);
         struct curve *smooth = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s", name);
@@ -197,8 +203,9 @@ static void draw_norm(const struct run *runs, size_t count, struct charts *chart
         snprintf(chart->rule_name, sizeof chart->rule_name, "clipped above %.4g", clip);
     }
     chart_warn(chart, runs, count, "growth spike nonfinite clipping");
-    snprintf(chart->about, sizeof chart->about, "Level or slowly falling is well. Peaks far above the rest are explosions: clipping (--clip) "
-             "shortens them; a steady climb asks for a lower rate.");
+    snprintf(chart->about, sizeof chart->about,
+             "Level or slowly falling is well. Peaks far above the rest are explosions: clipping (--clip) shortens them; a "
+             "steady climb asks for a lower rate.");
     snprintf(chart->missing, sizeof chart->missing, "No gradient norms in these metrics.");
 }
 

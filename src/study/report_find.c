@@ -73,7 +73,9 @@ int report_find(const char *path, struct names *names, bptt_error *error)
         return add(names, path, "", "", error);
     int status = add(names, path, ".jsonl", "", error);
     if (!status && stat(names->name[names->count - 1], &beside))
-        return fail_file(error, BPTT_ERROR_FILE, path, known ? "no metrics beside it (%s.jsonl): bptt train writes them as it goes"
-                                                             : "no such run: give a model file, its %s.jsonl or a folder of them", path);
+        return fail_file(error, BPTT_ERROR_FILE, path,
+                         known ? "no metrics beside it (%s.jsonl): bptt train writes them as it goes"
+                               : "no such run: give a model file, its %s.jsonl or a folder of them",
+                         path);
     return status;
 }

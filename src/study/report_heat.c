@@ -11,7 +11,8 @@ static int shade_of(double logarithm)
 {
     if (isnan(logarithm))
         return -1;
-    double shade = logarithm <= 0.1 ? fmin(ONE + 0.5 + 2 * logarithm, ONE) : ONE + 1 + 2 * logarithm; /* a quarter more is no growth */
+    double shade =
+        logarithm <= 0.1 ? fmin(ONE + 0.5 + 2 * logarithm, ONE) : ONE + 1 + 2 * logarithm; /* a quarter more is no growth */
     return (int)fmin(fmax(shade, 0), SHADES - 1);
 }
 
@@ -42,8 +43,8 @@ static void draw_shade(const struct plane *p, int shade)
                 continue;
             if (!begun++)
                 text_printf(p->out, "<path class=\"h%d\" d=\"", shade);
-            text_printf(p->out, "M%.1f %.1fH%.1fV%.1fH%.1fz", x_at(p, c), y_at(p, (double)r), x_at(p, end) + 0.3, y_at(p, (double)r + 1) - 0.3,
-                        x_at(p, c));
+            text_printf(p->out, "M%.1f %.1fH%.1fV%.1fH%.1fz", x_at(p, c), y_at(p, (double)r), x_at(p, end) + 0.3,
+                        y_at(p, (double)r + 1) - 0.3, x_at(p, c));
             c = end;
         }
     if (begun)
@@ -67,7 +68,8 @@ static void draw_line(const struct plane *p)
     for (size_t c = 0; c < p->field->columns; c++) {
         double lag = p->field->line[c];
         if (isfinite(lag))
-            text_printf(p->out, "%c%.1f %.1f", open ? 'L' : 'M', (x_at(p, c) + x_at(p, c + 1)) / 2, y_at(p, row_of(p->field, lag)));
+            text_printf(p->out, "%c%.1f %.1f", open ? 'L' : 'M', (x_at(p, c) + x_at(p, c + 1)) / 2,
+                        y_at(p, row_of(p->field, lag)));
         open = isfinite(lag);
     }
     text_add(p->out, "\"/>\n");
@@ -78,12 +80,14 @@ static void draw_axes(const struct plane *p, const struct chart *chart)
     const struct field *f = p->field;
     size_t rows = 1 + (f->rows - 1) / 7, columns = 1 + (f->columns - 1) / 5;
     for (size_t r = 0; r < f->rows; r += rows)
-        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", p->left - 6, y_at(p, (double)r + 0.5) + 4,
-                    say_number(f->row[r]).text);
+        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", p->left - 6,
+                    y_at(p, (double)r + 0.5) + 4, say_number(f->row[r]).text);
     for (size_t c = 0; c < f->columns; c += columns)
-        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", (x_at(p, c) + x_at(p, c + 1)) / 2,
-                    p->top + p->height + 16, say_number(f->column[c]).text);
-    text_printf(p->out, "<text class=\"name\" x=\"4\" y=\"%.1f\">%s</text><text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n",
+                    (x_at(p, c) + x_at(p, c + 1)) / 2, p->top + p->height + 16, say_number(f->column[c]).text);
+    text_printf(p->out,
+                "<text class=\"name\" x=\"4\" y=\"%.1f\">%s</text><text class=\"name\" x=\"%.1f\" y=\"%.1f\" "
+                "text-anchor=\"end\">%s</text>\n",
                 p->top - 8, chart->y_name, p->left + p->width, p->top + p->height + 33, chart->x_name);
 }
 
@@ -93,18 +97,19 @@ static void draw_legend(const struct plane *p)
     static const int at[] = {1, 5, 9, 12};
     double each = 15, left = p->left + p->width - SHADES * each;
     for (int i = 0; i < SHADES; i++)
-        text_printf(p->out, "<rect class=\"h%d\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"9\"/>\n", i, left + i * each, LEGEND_TOP, each);
+        text_printf(p->out, "<rect class=\"h%d\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"9\"/>\n", i, left + i * each,
+                    LEGEND_TOP, each);
     for (int i = 0; i < 4; i++)
-        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", left + (at[i] + 0.5) * each,
-                    LEGEND_TOP + 22, name[i]);
+        text_printf(p->out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
+                    left + (at[i] + 0.5) * each, LEGEND_TOP + 22, name[i]);
 }
 
 /* Values by column, for a pointer. */
 static void add_values(const struct plane *p)
 {
     const struct field *f = p->field;
-    text_printf(p->out, "<rect class=\"over\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" data-columns=\"", p->left, p->top, p->width,
-                p->height);
+    text_printf(p->out, "<rect class=\"over\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" data-columns=\"", p->left,
+                p->top, p->width, p->height);
     for (size_t c = 0; c < f->columns; c++)
         text_printf(p->out, "%.7g,", f->column[c]);
     text_add(p->out, "\" data-rows=\"");

@@ -216,7 +216,8 @@ static void add_absent(const struct charts *charts, int has_samples, struct text
         text_add(out, "<li><b>");
         add_words(chart ? chart->title : "Samples", out);
         text_add(out, ".</b> ");
-        add_advice(chart ? chart->missing : "Text models write one at each validation when trained with --sample-every N.", out);
+        add_advice(chart ? chart->missing : "Text models write one at each validation when trained with --sample-every N.",
+                   out);
         text_add(out, "</li>\n");
     }
     text_add(out, begun ? "</ul>\n" : "");
@@ -264,7 +265,8 @@ static void add_value(const json_t *value, struct text *out)
 static int differs(const struct run *runs, size_t count, const char *key)
 {
     for (size_t r = 1; r < count; r++)
-        if (runs[r].about && runs[0].about && !json_equal(json_object_get(runs[0].about, key), json_object_get(runs[r].about, key)))
+        if (runs[r].about && runs[0].about &&
+            !json_equal(json_object_get(runs[0].about, key), json_object_get(runs[r].about, key)))
             return 1;
     return 0;
 }
@@ -305,7 +307,8 @@ static void add_settings(const struct run *runs, size_t count, struct text *out)
         known |= runs[r].about != NULL;
     text_add(out, "<h2>Configuration</h2>\n");
     if (!known) {
-        text_add(out, "<p class=\"soft small\">These metrics do not hold it: runs of this version of bptt train write it first.</p>\n");
+        text_add(out, "<p class=\"soft small\">These metrics do not hold it: runs of this version of bptt train write it "
+                      "first.</p>\n");
         return;
     }
     text_add(out, "<div class=\"table\"><table>\n");
@@ -332,13 +335,16 @@ static void add_title(const struct run *runs, size_t count, struct text *out)
 static void open_page(const struct run *runs, size_t count, struct text *out)
 {
     text_add(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                  "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<link rel=\"icon\" href=\"data:,\">\n<title>");
+                  "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<link rel=\"icon\" "
+                  "href=\"data:,\">\n<title>");
     add_title(runs, count, out);
     text_printf(out, " - bptt report</title>\n<style>%s", report_page_style);
     chart_style(0, out);
     text_add(out, "</style></head>\n<body><main>\n<h1>");
     add_title(runs, count, out);
-    text_printf(out, "</h1>\n<p class=\"soft small\">How the training of %s went: %s trained by backpropagation through time.</p>\n",
+    text_printf(out,
+                "</h1>\n<p class=\"soft small\">How the training of %s went: %s trained by backpropagation through "
+                "time.</p>\n",
                 count > 1 ? "these runs" : "this run", count > 1 ? "recurrent networks" : "a recurrent network");
 }
 
@@ -357,6 +363,9 @@ void page_write(const struct run *runs, size_t count, const struct charts *chart
     for (size_t r = 0; r < count; r++)
         add_samples(&runs[r], count, out);
     add_settings(runs, count, out);
-    text_printf(out, "<footer class=\"soft small\">Drawn by bptt %s (<code>bptt report</code>). Point at a curve to read its values.</footer>\n"
-                "</main><div id=\"tip\"></div>\n<script>\n%s</script></body></html>\n", bptt_version(), report_script);
+    text_printf(out,
+                "<footer class=\"soft small\">Drawn by bptt %s (<code>bptt report</code>). Point at a curve to read its "
+                "values.</footer>\n"
+                "</main><div id=\"tip\"></div>\n<script>\n%s</script></body></html>\n",
+                bptt_version(), report_script);
 }

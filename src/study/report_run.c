@@ -187,7 +187,8 @@ static int check(const struct run *run, bptt_error *error)
                          run->lines ? "no line of it is a JSON object: these are no metrics of a run (bptt train writes them)"
                                     : "empty: the run has not measured anything yet");
     if (!run->rows && !run->valids && !run->watch.count && !run->warnings.count && !run->samples.count && !run->about)
-        return fail_file(error, BPTT_ERROR_FORMAT, run->path, "no line of it tells of a run: these are no metrics that bptt train wrote");
+        return fail_file(error, BPTT_ERROR_FORMAT, run->path,
+                         "no line of it tells of a run: these are no metrics that bptt train wrote");
     return BPTT_OK;
 }
 

@@ -16,7 +16,8 @@ static int draw(const struct run *run, const char *gradient, struct text *out)
     struct layout layout;
     struct schedule schedule;
     size_t smallest;
-    if (!(length >= 1 && length <= 1e7) || strategy_parse(gradient, &strategy, NULL) || strategy_check(&strategy, (long)length, NULL))
+    if (!(length >= 1 && length <= 1e7) || strategy_parse(gradient, &strategy, NULL) ||
+        strategy_check(&strategy, (long)length, NULL))
         return BPTT_ERROR_ARGUMENT;
     long block = batch > 16 ? (long)fmax(512 / batch, 1) : 32;
     struct axis axis = {.steps = (long)length, .block = block, .record_bytes = 1, .state_bytes = 1};
@@ -40,9 +41,12 @@ void schedule_of_run(const struct run *run, struct charts *charts)
     struct text svg = {0};
     if (!chart)
         return;
-    snprintf(chart->about, sizeof chart->about, "Time runs downwards, the steps of the window to the right: where it goes forward, what it records, where the gradient "
-             "flows back and where it is cut (%.60s). bptt plan --svg draws it for any budget.", gradient ? gradient : "full");
-    snprintf(chart->missing, sizeof chart->missing, "These metrics do not hold the strategy; bptt plan TEXT --svg FILE draws the schedule of any settings.");
+    snprintf(chart->about, sizeof chart->about,
+             "Time runs downwards, the steps of the window to the right: where it goes forward, what it records, where the "
+             "gradient flows back and where it is cut (%.60s). bptt plan --svg draws it for any budget.",
+             gradient ? gradient : "full");
+    snprintf(chart->missing, sizeof chart->missing,
+             "These metrics do not hold the strategy; bptt plan TEXT --svg FILE draws the schedule of any settings.");
     int status = run->about ? draw(run, gradient ? gradient : "full", &svg) : BPTT_ERROR_ARGUMENT;
     if (!status)
         chart->svg = text_take(&svg);

@@ -84,9 +84,10 @@ static void add_place(struct finding *item, const json_t *warning)
     const json_t *where = json_object_get(warning, "where");
     size_t used = strlen(item->text);
     if (json_is_object(where))
-        snprintf(item->text + used, sizeof item->text - used, " First seen at time step %.0f of the window, layer %.0f, state %s, in %s.",
-                 json_value(json_object_get(where, "time")), json_value(json_object_get(where, "layer")), text_of(where, "state", "?"),
-                 text_of(where, "operation", "?"));
+        snprintf(item->text + used, sizeof item->text - used,
+                 " First seen at time step %.0f of the window, layer %.0f, state %s, in %s.",
+                 json_value(json_object_get(where, "time")), json_value(json_object_get(where, "layer")),
+                 text_of(where, "state", "?"), text_of(where, "operation", "?"));
 }
 
 /* What came once at the very beginning is no more than a note: a network that has learned nothing yet is often far off. */
@@ -109,8 +110,8 @@ static void from_warnings(const struct run *run, struct findings *all)
         struct finding *item = add(all, level_of(run, kind, count, line_step(last)), kind, first);
         warning = json_object_get(last, "warning");
         if (count > 1)
-            say(item, text_of(warning, "try", ""), "%s (%lld times from step %lld; last at step %lld)", text_of(warning, "text", kind),
-                (long long)count, (long long)first, (long long)line_step(last));
+            say(item, text_of(warning, "try", ""), "%s (%lld times from step %lld; last at step %lld)",
+                text_of(warning, "text", kind), (long long)count, (long long)first, (long long)line_step(last));
         else
             say(item, text_of(warning, "try", ""), "%s (step %lld)", text_of(warning, "text", kind), (long long)first);
         if (item)
@@ -157,8 +158,10 @@ static void check_memorising(const struct run *run, struct findings *all)
     if (run->valids - best < 3 || !(now > 1.03 * low) || find(all, "rising"))
         return;
     say(add(all, FINDING_LOOK, "memorising", run->valid[best].step),
-        "stop there (--early-stop 5; the saved model is the best one anyway), use --dropout 0.2, a smaller model, or more text",
-        "Validation was best at step %lld (%.4g) and has risen to %.4g since, while training went on: the model memorises its text.",
+        "stop there (--early-stop 5; the saved model is the best one anyway), use --dropout 0.2, a smaller model, or more "
+        "text",
+        "Validation was best at step %lld (%.4g) and has risen to %.4g since, while training went on: the model memorises "
+        "its text.",
         (long long)run->valid[best].step, low, now);
 }
 
@@ -169,11 +172,13 @@ static void check_progress(const struct run *run, struct findings *all)
         return;
     double first = mean_loss(run, 0, tenth), middle = mean_loss(run, n / 2, n / 2 + tenth), last = mean_loss(run, n - tenth, n);
     if (last > 1.05 * fmin(first, middle))
-        say(add(all, FINDING_LOOK, "rising", run->row[n / 2].step), "lower the learning rate (--lr) to a third; clip the gradient (--clip 1)",
+        say(add(all, FINDING_LOOK, "rising", run->row[n / 2].step),
+            "lower the learning rate (--lr) to a third; clip the gradient (--clip 1)",
             "The training loss is higher at the end (%.4g) than before (%.4g).", last, fmin(first, middle));
     else if (last > 0.98 * first)
         say(add(all, FINDING_LOOK, "flat", run->row[0].step),
-            "raise the learning rate (--lr) threefold; if that changes nothing, compare the cell with lstm (--cell lstm) and the text with --symbols",
+            "raise the learning rate (--lr) threefold; if that changes nothing, compare the cell with lstm (--cell lstm) and "
+            "the text with --symbols",
             "The training loss has hardly fallen (%.4g to %.4g): the model is not learning.", first, last);
 }
 
@@ -187,7 +192,8 @@ static void check_spikes(const struct run *run, struct findings *all)
     for (size_t i = 0; i + piece <= run->rows; i += piece) {
         double now = mean_loss(run, i, i + piece);
         if (now > 1.3 * before)
-            say(add(all, FINDING_LOOK, "spike", run->row[i].step), "clip the gradient (--clip 1) or lower the learning rate (--lr)",
+            say(add(all, FINDING_LOOK, "spike", run->row[i].step),
+                "clip the gradient (--clip 1) or lower the learning rate (--lr)",
                 "The loss jumped from %.4g to %.4g near step %lld.", before, now, (long long)run->row[i].step);
         before = now;
     }
@@ -200,7 +206,8 @@ static void check_clipping(const struct run *run, struct findings *all)
     for (size_t i = from; i < run->rows; i++)
         over += run->row[i].norm > clip;
     if (clip > 0 && run->rows >= 20 && over * 2 > run->rows - from)
-        say(add(all, FINDING_LOOK, "clipping", run->row[from].step), "raise --clip to the usual norm of this run, or lower the learning rate",
+        say(add(all, FINDING_LOOK, "clipping", run->row[from].step),
+            "raise --clip to the usual norm of this run, or lower the learning rate",
             "%.0f %% of the later updates were clipped: the clip acts as a lower learning rate.",
             100 * (double)over / (double)(run->rows - from));
 }
@@ -217,7 +224,8 @@ static void check_horizon(const struct run *run, struct findings *all)
 {
     if (!run->watch.count)
         return;
-    const json_t *line = run->watch.line[run->watch.count - 1], *watch = json_object_get(line, "watch"), *layers = json_object_get(watch, "layers");
+    const json_t *line = run->watch.line[run->watch.count - 1], *watch = json_object_get(line, "watch"),
+                 *layers = json_object_get(watch, "layers");
     double truncation = json_value(json_object_get(watch, "truncation")), longest = 0;
     for (size_t i = 0; i < json_array_size(layers); i++)
         longest = fmax(longest, layer_number(json_array_get(layers, i), "horizon"));
@@ -225,14 +233,18 @@ static void check_horizon(const struct run *run, struct findings *all)
         return;
     if (longest < 8 && truncation >= 4 * longest)
         say(add(all, FINDING_LOOK, "short", line_step(line)),
-            "use a cell with gates (--cell lstm or gru), start the forget gate open (--forget-bias 1), or start orthogonal (--orthogonal)",
-            "The gradient vanishes: it falls below 1 %% within %.0f steps, though it may flow over %.0f. What lies further back is not learned.",
+            "use a cell with gates (--cell lstm or gru), start the forget gate open (--forget-bias 1), or start orthogonal "
+            "(--orthogonal)",
+            "The gradient vanishes: it falls below 1 %% within %.0f steps, though it may flow over %.0f. What lies further "
+            "back is not learned.",
             longest, truncation);
     else if (longest * 4 < truncation)
         say(add(all, FINDING_NOTE, "short", line_step(line)), "a shorter window (--length) costs less time and loses nothing",
-            "The gradient reaches back %.0f steps and may flow over %.0f: much of each window is work without use.", longest, truncation);
+            "The gradient reaches back %.0f steps and may flow over %.0f: much of each window is work without use.", longest,
+            truncation);
     else if (longest >= truncation)
-        say(add(all, FINDING_NOTE, "long", line_step(line)), "a longer window (--length), or --gradient random:0.9 without that bias",
+        say(add(all, FINDING_NOTE, "long", line_step(line)),
+            "a longer window (--length), or --gradient random:0.9 without that bias",
             "The gradient is still alive where it is cut (after %.0f steps): what lies further back is lost.", truncation);
 }
 
@@ -240,12 +252,14 @@ static void check_radius(const struct run *run, struct findings *all)
 {
     if (!run->watch.count)
         return;
-    const json_t *line = run->watch.line[run->watch.count - 1], *layers = json_object_get(json_object_get(line, "watch"), "layers");
+    const json_t *line = run->watch.line[run->watch.count - 1],
+                 *layers = json_object_get(json_object_get(line, "watch"), "layers");
     for (size_t i = 0; i < json_array_size(layers); i++) {
         double radius = layer_number(json_array_get(layers, i), "radius");
         if (radius > 1.2)
             say(add(all, FINDING_LOOK, "radius", line_step(line)), "clip the gradient (--clip 1) and lower the learning rate",
-                "The step Jacobian of layer %zu stretches (spectral radius %.3g): gradients grow on their way back.", i, radius);
+                "The step Jacobian of layer %zu stretches (spectral radius %.3g): gradients grow on their way back.", i,
+                radius);
     }
 }
 
@@ -254,17 +268,19 @@ static void check_radius(const struct run *run, struct findings *all)
 static void check_file(const struct run *run, struct findings *all)
 {
     if (run->version > 1)
-        say(add(all, FINDING_NOTE, "version", 0), "draw it with the bptt that wrote it to see all", "These metrics are of version %d; this bptt knows version 1 and "
-            "leaves out what it does not know.", run->version);
+        say(add(all, FINDING_NOTE, "version", 0), "draw it with the bptt that wrote it to see all",
+            "These metrics are of version %d; this bptt knows version 1 and leaves out what it does not know.",
+            run->version);
     if (run->broken)
-        say(add(all, FINDING_NOTE, "broken", 0), "nothing: all other lines are drawn", "%lld line%s of the metrics could not be read (the first is line %lld).",
-            (long long)run->broken, run->broken == 1 ? "" : "s", (long long)run->first_broken);
+        say(add(all, FINDING_NOTE, "broken", 0), "nothing: all other lines are drawn",
+            "%lld line%s of the metrics could not be read (the first is line %lld).", (long long)run->broken,
+            run->broken == 1 ? "" : "s", (long long)run->first_broken);
     if (run->half_written)
         say(add(all, FINDING_NOTE, "half", 0), "nothing while the run goes on; after a crash, go on with --resume",
             "The last line is half-written: the run is writing it now, or was killed.");
     if (!strcmp(run->end, "interrupted"))
-        say(add(all, FINDING_NOTE, "interrupted", run->last_step), "to go on: the same command with --resume", "The run was interrupted after step %lld.",
-            (long long)run->last_step);
+        say(add(all, FINDING_NOTE, "interrupted", run->last_step), "to go on: the same command with --resume",
+            "The run was interrupted after step %lld.", (long long)run->last_step);
 }
 
 void findings_of(const struct run *run, struct findings *findings)

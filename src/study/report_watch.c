@@ -47,15 +47,16 @@ static struct label label_of(const struct run *runs, size_t count, size_t r, siz
     char place[32] = "";
     if (layers > 1)
         snprintf(place, sizeof place, "layer %zu%s", layer, *what ? " " : "");
-    snprintf(label.text, sizeof label.text, "%.24s%s%s%.26s", count > 1 ? runs[r].name : "", count > 1 && (*place || *what) ? ": " : "", place, what);
+    snprintf(label.text, sizeof label.text, "%.24s%s%s%.26s", count > 1 ? runs[r].name : "",
+             count > 1 && (*place || *what) ? ": " : "", place, what);
     return label;
 }
 
 /* ---- one number of each layer ---- */
 
 /* Of one run a colour for each layer, else for each kind; of several, for each run. */
-static void add_number(struct chart *chart, const struct run *runs, size_t count, size_t r, size_t layer, size_t kind, const char *key,
-                       const char *what)
+static void add_number(struct chart *chart, const struct run *runs, size_t count, size_t r, size_t layer, size_t kind,
+                       const char *key, const char *what)
 {
     const struct run *run = &runs[r];
     size_t layers = layers_of(run);
@@ -63,7 +64,8 @@ static void add_number(struct chart *chart, const struct run *runs, size_t count
     struct curve *curve = chart_curve(chart, CURVE_DOTS, (int)(count > 1 ? r : layers > 1 ? layer : kind),
                                       (int)(count > 1 ? layer : layers > 1 ? kind : 0), "%s", label.text);
     for (size_t i = 0; i < run->watch.count; i++)
-        curve_point(chart, curve, (double)line_step(run->watch.line[i]), json_value(json_object_get(layer_of(run, i, layer), key)));
+        curve_point(chart, curve, (double)line_step(run->watch.line[i]),
+                    json_value(json_object_get(layer_of(run, i, layer), key)));
 }
 
 static void drop_empty(struct chart *chart)
@@ -89,8 +91,8 @@ static void draw_jacobian(const struct run *runs, size_t count, struct charts *c
     static const char *const key[] = {"radius", "sigma", "smallest"};
     static const char *const name[] = {"spectral radius", "largest singular value", "smallest singular value"};
     struct chart *chart = add_chart(charts, "jacobian", "The step Jacobian against 1",
-                                    "What one step back does to the gradient. A spectral radius near 1 keeps it; well above, gradients explode; well below, they "
-                                    "vanish.");
+                                    "What one step back does to the gradient. A spectral radius near 1 keeps it; well above, "
+                                    "gradients explode; well below, they vanish.");
     if (!chart)
         return;
     chart->log_y = 1;
@@ -107,8 +109,8 @@ static void draw_jacobian(const struct run *runs, size_t count, struct charts *c
 static void draw_horizon(const struct run *runs, size_t count, struct charts *charts)
 {
     struct chart *chart = add_chart(charts, "horizon", "Horizon against truncation",
-                                    "How many steps back 1 % of the gradient still arrives, and where it is cut. Far below the cut: wasted work or a vanishing "
-                                    "gradient; at the cut: lost signal.");
+                                    "How many steps back 1 % of the gradient still arrives, and where it is cut. Far below "
+                                    "the cut: wasted work or a vanishing gradient; at the cut: lost signal.");
     if (!chart)
         return;
     snprintf(chart->y_name, sizeof chart->y_name, "steps back");
@@ -122,7 +124,8 @@ static void draw_horizon(const struct run *runs, size_t count, struct charts *ch
         struct label label = label_of(runs, count, r, 0, 0, "truncation");
         struct curve *cut = chart_curve(chart, CURVE_LINE, count > 1 ? (int)r : CHART_COLOURS - 1, 2, "%s", label.text);
         for (size_t i = 0; i < runs[r].watch.count; i++)
-            curve_point(chart, cut, (double)line_step(runs[r].watch.line[i]), json_value(json_object_get(watch_of(&runs[r], i), "truncation")));
+            curve_point(chart, cut, (double)line_step(runs[r].watch.line[i]),
+                        json_value(json_object_get(watch_of(&runs[r], i), "truncation")));
     }
     drop_empty(chart);
     chart_warn(chart, runs, count, "short long");
@@ -141,8 +144,8 @@ static void add_gates(struct chart *chart, const struct run *runs, size_t count,
         size_t order = 0;
         json_object_foreach(gates, gate, value) {
             struct label label = label_of(runs, count, r, layers, layer, gate);
-            struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, order), (int)(count > 1 ? order : layer), "%s",
-                                              label.text);
+            struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, order),
+                                              (int)(count > 1 ? order : layer), "%s", label.text);
             order++;
             for (size_t i = 0; i < run->watch.count; i++)
                 curve_point(chart, curve, (double)line_step(run->watch.line[i]),
@@ -154,8 +157,8 @@ static void add_gates(struct chart *chart, const struct run *runs, size_t count,
 static void draw_gates(const struct run *runs, size_t count, struct charts *charts)
 {
     struct chart *saturation = add_chart(charts, "saturation", "Saturated gates and activations",
-                                         "Share that stands at an end of its range, where no gradient passes. Some is normal for gates; most of them, and growing, "
-                                         "is not.");
+                                         "Share that stands at an end of its range, where no gradient passes. Some is normal "
+                                         "for gates; most of them, and growing, is not.");
     if (saturation) {
         saturation->percent = 1;
         for (size_t r = 0; r < count; r++)
@@ -164,7 +167,8 @@ static void draw_gates(const struct run *runs, size_t count, struct charts *char
         chart_warn(saturation, runs, count, "saturation");
     }
     struct chart *memory = add_chart(charts, "memory", "Memory of gates",
-                                     "Mean of 1/(1-f): over how many steps a gate holds what it keeps. It should come near the distances that matter in the data.");
+                                     "Mean of 1/(1-f): over how many steps a gate holds what it keeps. It should come near "
+                                     "the distances that matter in the data.");
     if (!memory)
         return;
     memory->log_y = 1;
@@ -179,15 +183,18 @@ static void draw_gates(const struct run *runs, size_t count, struct charts *char
 
 static void draw_clipped(const struct run *runs, size_t count, struct charts *charts)
 {
-    struct chart *chart = add_chart(charts, "clipped", "Clipped updates", "Share of updates that clipping shortened. Now and then is its purpose; above one half it "
-                                    "is a lower learning rate in disguise.");
+    struct chart *chart = add_chart(charts, "clipped", "Clipped updates",
+                                    "Share of updates that clipping shortened. Now and then is its purpose; above one half "
+                                    "it is a lower learning rate in disguise.");
     if (!chart)
         return;
     chart->percent = 1;
     for (size_t r = 0; r < count; r++) {
-        struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s", count > 1 ? runs[r].name : "clipped");
+        struct curve *curve =
+            chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, 0), 0, "%s", count > 1 ? runs[r].name : "clipped");
         for (size_t i = 0; i < runs[r].watch.count; i++)
-            curve_point(chart, curve, (double)line_step(runs[r].watch.line[i]), 100 * json_value(json_object_get(watch_of(&runs[r], i), "clipped")));
+            curve_point(chart, curve, (double)line_step(runs[r].watch.line[i]),
+                        100 * json_value(json_object_get(watch_of(&runs[r], i), "clipped")));
     }
     drop_empty(chart);
     chart_warn(chart, runs, count, "clipping");
@@ -209,7 +216,8 @@ static void add_parameters(struct chart *chart, const struct run *runs, size_t c
         if (order == most)
             break;
         struct label label = label_of(runs, count, r, 0, 0, strncmp(name, "layers.", 7) ? name : name + 7);
-        struct curve *curve = chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, order), run_dash(count, order), "%s", label.text);
+        struct curve *curve =
+            chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, order), run_dash(count, order), "%s", label.text);
         order++;
         for (size_t i = 0; i < run->watch.count; i++)
             curve_point(chart, curve, (double)line_step(run->watch.line[i]),
@@ -219,7 +227,8 @@ static void add_parameters(struct chart *chart, const struct run *runs, size_t c
 
 static void draw_parameters(const struct run *runs, size_t count, struct charts *charts)
 {
-    struct chart *ratio = add_chart(charts, "ratio", "Update-to-weight ratio", "How far one update moves a parameter, as a share of its size. About 0.001 is usual; "
+    struct chart *ratio = add_chart(charts, "ratio", "Update-to-weight ratio",
+                                    "How far one update moves a parameter, as a share of its size. About 0.001 is usual; "
                                     "above 0.01 the rate is high, below 0.00001 hardly anything moves.");
     struct chart *norms;
     if (ratio) {
@@ -231,7 +240,8 @@ static void draw_parameters(const struct run *runs, size_t count, struct charts 
         add_parameters(ratio, runs, count, r, "ratio");
     if (ratio)
         drop_empty(ratio);
-    norms = add_chart(charts, "parameters", "Gradient norm by parameter", "Which weights the gradient arrives at. One that lies far below the others hardly learns.");
+    norms = add_chart(charts, "parameters", "Gradient norm by parameter",
+                      "Which weights the gradient arrives at. One that lies far below the others hardly learns.");
     if (!norms)
         return;
     norms->log_y = 1;
@@ -280,8 +290,12 @@ static struct field *new_field(size_t columns, size_t rows)
     struct field *field = calloc(1, sizeof *field);
     if (!field)
         return NULL;
-    *field = (struct field){.columns = columns, .rows = rows, .value = calloc(columns * rows, sizeof(double)), .column = calloc(columns, sizeof(double)),
-                            .row = calloc(rows, sizeof(double)), .line = calloc(columns, sizeof(double))};
+    *field = (struct field){.columns = columns,
+                            .rows = rows,
+                            .value = calloc(columns * rows, sizeof(double)),
+                            .column = calloc(columns, sizeof(double)),
+                            .row = calloc(rows, sizeof(double)),
+                            .line = calloc(columns, sizeof(double))};
     return field;
 }
 
@@ -325,8 +339,10 @@ static void draw_fields(const struct run *runs, size_t count, struct charts *cha
             struct label label = label_of(runs, count, r, layers_of(&runs[r]), layer, "");
             snprintf(id, sizeof id, drawn ? "lags-%zu" : "lags", drawn + 1);
             snprintf(title, sizeof title, "Gradient by lag%s%s", *label.text ? ": " : "", label.text);
-            struct chart *chart = add_chart(charts, id, title, "How much of a loss's gradient arrives so many steps earlier. Blue that reaches high is a long memory; a "
-                                            "thin foot is a vanishing gradient, orange an exploding one. The line is at 1 per cent.");
+            struct chart *chart = add_chart(charts, id, title,
+                                            "How much of a loss's gradient arrives so many steps earlier. Blue that reaches "
+                                            "high is a long memory; a thin foot is a vanishing gradient, orange an exploding "
+                                            "one. The line is at 1 per cent.");
             if (!chart)
                 return;
             snprintf(chart->y_name, sizeof chart->y_name, "lag (steps back)");
