@@ -14,7 +14,7 @@
 enum {
     CHUNK = 96,                            /* most rows that a worker takes at once in before and after */
     POINTWISE = 8,                         /* multiply-adds that one pointwise operation costs, roughly */
-    SMALL = 20000,                         /* multiply-adds that one worker has done before it has woken another */
+    SMALL = 200000,                        /* multiply-adds that one worker has done before it has woken another */
 };
 
 static void *shift(const struct layer *layer, void *base, long elements)
