@@ -314,7 +314,7 @@ static void test_units(void)
                                         "lstm_layernorm", "slstm", "antisymmetric", "cfc", "cornn", "fastgrnn", "lem", "linear",
                                         "rnn_relu", blocks, shared, late, "mingru", "minlstm", "sru", "indrnn"};
     for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
-        struct shape shape = {.cell = cells[i], .steps = i < 20 ? 20 : 120,     /* enough work to be shared out, with a matrix, without */
+        struct shape shape = {.cell = cells[i], .steps = i < 20 ? 20 : 120,      /* without a matrix: as much work in all */
                               .batch = 1 + (long)(i % 2), .inputs = 5, .hidden = 132,
                               .layers = 1, .outputs = 2, .loss = BPTT_MSE};
         struct subject s;
