@@ -150,6 +150,10 @@ void progress_show(struct progress *progress, const bptt_event *event)
         if (progress->verbose && event->model)
             say_kernels(progress->out, event->model, BPTT_F32);
         break;
+    case BPTT_EVENT_WARNING:
+        fflush(progress->out);
+        fprintf(stderr, "bptt train: warning: %s\n", event->text ? event->text : "");
+        break;
     case BPTT_EVENT_NOTE: fprintf(progress->out, "%s\n", event->text ? event->text : ""); break;
     case BPTT_EVENT_VALID: show_valid(progress, event); break;
     case BPTT_EVENT_SAMPLE: show_sample(progress, event); break;

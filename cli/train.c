@@ -130,6 +130,9 @@ static const struct option options[] = {
     {"Reports", "sample-length", OPTION_COUNT, AT(config.sample_length), "N", .help = "symbols of a sample", .low = 1},
     {"Reports", "report", OPTION_TEXT, AT(report), "FILE", .help = "keep a page of pictures current there, as bptt report draws it",
      .zero = "none"},
+    {"Reports", "watch", OPTION_COUNT, AT(config.watch), "N",
+     .help = "steps between looks at the gradient by lag, the step Jacobian, gates and updates (OUT.jsonl); warns early",
+     .zero = "never"},
     {"Reports", "json", OPTION_FLAG, AT(json), .help = "one JSON object a line for each event, the result last"},
     {"Reports", "quiet", OPTION_FLAG, AT(quiet), .help = "errors alone (with --json: and the result)"},
     {"Reports", "verbose", OPTION_FLAG, AT(verbose), .help = "also rates, norms, saved files, and what each layer runs on"},
@@ -165,6 +168,7 @@ static const char *event_name(int kind)
     case BPTT_EVENT_SAMPLE: return "sample";
     case BPTT_EVENT_SAVED: return "saved";
     case BPTT_EVENT_NOTE: return "note";
+    case BPTT_EVENT_WARNING: return "warning";
     default: return "end";
     }
 }

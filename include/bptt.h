@@ -356,12 +356,14 @@ typedef struct bptt_train_config {
     int64_t valid_every;                   /* steps; 0: chosen so that it costs a few percent */
     int64_t sample_every;                  /* steps; 0: never */
     int64_t sample_length;
+    int64_t watch;                         /* steps between looks at the gradient, and warnings; 0: never */
     uint64_t seed;
 } bptt_train_config;
 bptt_train_config bptt_train_defaults(void);
 
 typedef enum bptt_event_kind {
-    BPTT_EVENT_START = 1, BPTT_EVENT_STEP, BPTT_EVENT_VALID, BPTT_EVENT_SAMPLE, BPTT_EVENT_SAVED, BPTT_EVENT_NOTE, BPTT_EVENT_END
+    BPTT_EVENT_START = 1, BPTT_EVENT_STEP, BPTT_EVENT_VALID, BPTT_EVENT_SAMPLE, BPTT_EVENT_SAVED, BPTT_EVENT_NOTE, BPTT_EVENT_END,
+    BPTT_EVENT_WARNING
 } bptt_event_kind;
 
 typedef struct bptt_event {
@@ -373,7 +375,8 @@ typedef struct bptt_event {
     double tokens_per_second, seconds, seconds_left;
     int best;                              /* VALID: 1 if the best so far */
     const bptt_model *model;               /* START: the model that is trained, borrowed during the call; else NULL */
-    const char *text;                      /* START: a description; SAMPLE: the sample; SAVED: the path; NOTE: a line */
+    const char *text;                      /* START: a description; SAMPLE: the sample; SAVED: the path; NOTE: a line;
+                                              WARNING: what was seen, and what to try */
 } bptt_event;
 /* Return 0 to go on; anything else to save and stop (BPTT_INTERRUPTED). */
 typedef int bptt_on_event(const bptt_event *event, void *user);

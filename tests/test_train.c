@@ -181,7 +181,7 @@ static void has_metrics(const char *out, const char *what)
 struct record {
     int64_t stop_at;                       /* ask to stop at this step; 0: never */
     double losses[8];                      /* of the first steps */
-    int count[8], first, last;             /* events by kind; the kinds of the first and the last */
+    int count[9], first, last;             /* events by kind; the kinds of the first and the last */
     double rate, loss, valid;              /* the last ones */
     char notes[2000], sample[400];
     int (*inner)(void *);                  /* called once, at the first step */

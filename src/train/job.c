@@ -235,6 +235,20 @@ static int go_back(struct job *job, const bptt_error *why)
     return status;
 }
 
+static int report_watch(struct job *job, double loss, double norm)
+{
+    int64_t step = job->progress.step;
+    int status = BPTT_OK;
+    watch_update(job->watch, step, loss, norm);
+    if (watch_due(job->watch, step)) {
+        watch_finish(job->watch);
+        status = record_watch(job);
+    }
+    for (const struct warning *w; !status && (w = watch_next(job->watch));)
+        status = record_warning(job, w);
+    return status;
+}
+
 static int one_step(struct job *job, int64_t first_step)
 {
     struct progress *p = &job->progress;
@@ -246,7 +260,10 @@ static int one_step(struct job *job, int64_t first_step)
     if (batches_window(&job->batches, p->step, job->x, job->y))
         bptt_trainer_reset_state(job->trainer);
     bptt_trainer_set_rate(job->trainer, rate);
-    int status = bptt_trainer_step(job->trainer, job->x, job->y, &loss, &norm, &why);
+    int status = watch_due(job->watch, p->step + 1) ? watch_look(job->watch, job->x, job->y, job->error) : BPTT_OK;
+    if (status)
+        return status;
+    status = bptt_trainer_step(job->trainer, job->x, job->y, &loss, &norm, &why);
     if (status == BPTT_ERROR_NOT_FINITE)
         return go_back(job, &why);
     if (status)
@@ -258,7 +275,8 @@ static int one_step(struct job *job, int64_t first_step)
     p->average = MEMORY_OF_AVERAGE * p->average + (1 - MEMORY_OF_AVERAGE) * loss;
     p->average_weight = MEMORY_OF_AVERAGE * p->average_weight + (1 - MEMORY_OF_AVERAGE);
     emit_step(job, loss, norm, rate, first_step);
-    return record_step(job, loss, norm, rate);
+    status = record_step(job, loss, norm, rate);
+    return status || !job->watch ? status : report_watch(job, loss, norm);
 }
 
 /* ---- the whole run ---- */

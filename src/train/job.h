@@ -9,6 +9,7 @@
 #include "../file/metrics.h"
 #include "rate.h"
 #include "trainer.h"
+#include "watch.h"
 
 /* What a checkpoint keeps besides tensors: all that the next step depends on. */
 struct progress {
@@ -39,6 +40,7 @@ struct job {
 
     bptt_model *model;
     bptt_trainer *trainer;
+    struct watch *watch;                   /* NULL: none */
     int32_t *x, *y;                        /* a window [length, batch] */
     struct progress progress;
     struct rate rate;
@@ -64,6 +66,8 @@ int record_run(struct job *job);
 int record_step(struct job *job, double loss, double norm, double rate);
 int record_valid(struct job *job, double loss);
 int record_sample(struct job *job);        /* a short one of the model as it is now */
+int record_watch(struct job *job);         /* the last look */
+int record_warning(struct job *job, const struct warning *warning); /* also an event */
 int record_end(struct job *job, int status); /* how it ended; returns the status */
 
 /* prepare.c: text, vocabulary, model or checkpoint, trainer, files. job_close after it, failed or not. */

@@ -65,6 +65,7 @@ static int check_config(const bptt_train_config *c, bptt_error *error)
         {"checkpoint-every", (double)c->checkpoint_every, 0, large},
         {"valid-every", (double)c->valid_every, 0, large},
         {"sample-every", (double)c->sample_every, 0, large},
+        {"watch", (double)c->watch, 0, large},
         {"sample-length", (double)c->sample_length, 0, 1e9},
         {"max-words", (double)c->max_words, 1, 1 << 24},
         {"early-stop", c->early_stop, 0, 1e9},
@@ -246,6 +247,15 @@ static int make_trainer(struct job *job)
     return job->x && job->y ? BPTT_OK : fail_memory(job->error, window * sizeof *job->x);
 }
 
+static int make_watch(struct job *job)
+{
+    if (!job->config.watch)
+        return BPTT_OK;
+    if (job->config.trainer.memory)
+        return fail(job->error, BPTT_ERROR_ARGUMENT, "--watch takes memory that --memory does not count: leave one of them out");
+    return watch_new(job->trainer, job->config.watch, &job->watch, job->error);
+}
+
 /* ---- beginning or going on ---- */
 
 enum { DEFAULT_STEPS = 4000 };
@@ -305,6 +315,7 @@ int job_open(struct job *job)
     if (!status) status = read_text(job);
     if (!status) status = make_model(job);
     if (!status) status = make_trainer(job);
+    if (!status) status = make_watch(job);
     if (!status) status = take_place(job);
     return status;
 }
@@ -315,6 +326,7 @@ void job_close(struct job *job)
         metrics_close(&job->metrics);
     if (job->is_locked)
         lock_release(&job->lock);
+    watch_free(job->watch);
     bptt_trainer_free(job->trainer);
     bptt_model_free(job->model);
     vocabulary_free(&job->vocabulary);

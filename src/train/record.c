@@ -1,6 +1,8 @@
 /* record.c - what a run leaves in its metrics file: how it was set up, each step, validations with a short sample, and
  * how it ended. Readers skip what they do not know, so lines may gain keys. */
 #include <jansson.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -111,6 +113,113 @@ int record_sample(struct job *job)
     free(sampled);
     return status;
 }
+
+/* ---- the watch ---- */
+
+/* JSON has no infinity. */
+static void put_number(json_t *object, const char *key, double value)
+{
+    json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
+}
+
+/* 0, 1, 2, 3, 4, 6, 8, 12, ...: steps that a logarithmic axis shows. */
+static long next_lag(long lag)
+{
+    long half = 2;
+    while (2 * half <= lag)
+        half *= 2;
+    return lag < 4 ? lag + 1 : lag + half / 2;
+}
+
+static void put_lags(json_t *object, const struct watch_layer *layer)
+{
+    json_t *norm = json_array(), *at = json_array();
+    for (long k = 0; k < layer->facts.lags; k = next_lag(k)) {
+        json_array_append_new(norm, isfinite(layer->norm[k]) ? json_real(layer->norm[k]) : json_null());
+        json_array_append_new(at, json_integer(k));
+    }
+    json_object_set_new(object, "lag", norm);
+    json_object_set_new(object, "at", at);
+}
+
+static void put_values(json_t *object, const struct watch *watch, int layer)
+{
+    json_t *saturated = json_object(), *memory = json_object();
+    for (size_t i = 0; i < watch->values.values; i++) {
+        const bptt_inspect_value *v = &watch->values.value[i];
+        if (v->layer != layer)
+            continue;
+        put_number(saturated, v->name, v->low + v->high);
+        if (!isnan(v->memory))
+            put_number(memory, v->name, v->memory);
+    }
+    json_object_set_new(object, "saturated", saturated);
+    json_object_set_new(object, "memory", memory);
+    put_number(object, "dead", watch->layer[layer].dead);
+}
+
+static json_t *layers_of(const struct watch *watch)
+{
+    json_t *layers = json_array();
+    for (int l = 0; l < watch->trainer->model->layers; l++) {
+        const struct watch_layer *layer = &watch->layer[l];
+        json_t *object = json_object();
+        put_lags(object, layer);
+        json_object_set_new(object, "horizon", json_integer(layer->facts.horizon));
+        put_number(object, "decay", layer->facts.decay);
+        put_number(object, "sigma", layer->sigma);
+        put_number(object, "radius", layer->radius);
+        put_values(object, watch, l);
+        json_array_append_new(layers, object);
+    }
+    return layers;
+}
+
+static json_t *parameters_of(const struct watch *watch)
+{
+    json_t *parameters = json_object();
+    for (int i = 0; i < watch->trainer->model->tensors; i++) {
+        json_t *object = json_object();
+        put_number(object, "norm", watch->gradient[i]);
+        put_number(object, "ratio", watch->ratio[i]);
+        json_object_set_new(parameters, watch->trainer->model->tensor[i].name, object);
+    }
+    return parameters;
+}
+
+int record_watch(struct job *job)
+{
+    const struct watch *w = job->watch;
+    json_t *object = json_object();
+    json_object_set_new(object, "layers", layers_of(w));
+    json_object_set_new(object, "parameters", parameters_of(w));
+    put_number(object, "clipped", w->clipped_share);
+    json_object_set_new(object, "truncation", json_integer(w->layer[0].facts.truncation));
+    put_number(object, "seconds", w->seconds);
+    metrics_begin(&job->metrics, job->progress.step);
+    metrics_json(&job->metrics, "watch", object);
+    return metrics_end(&job->metrics, job->error);
+}
+
+int record_warning(struct job *job, const struct warning *w)
+{
+    char text[700];
+    json_t *object = json_object();
+    json_object_set_new(object, "kind", json_string(warn_name(w->kind)));
+    if (w->layer >= 0)
+        json_object_set_new(object, "layer", json_integer(w->layer));
+    put_number(object, "value", w->value);
+    put_number(object, "limit", w->limit);
+    json_object_set_new(object, "text", json_string(w->text));
+    json_object_set_new(object, "try", json_string(w->advice));
+    snprintf(text, sizeof text, "step %lld: %s; try: %s", (long long)job->progress.step, w->text, w->advice);
+    job_emit(job, (bptt_event){.kind = BPTT_EVENT_WARNING, .text = text});
+    metrics_begin(&job->metrics, job->progress.step);
+    metrics_json(&job->metrics, "warning", object);
+    return metrics_end(&job->metrics, job->error);
+}
+
+/* ---- the end ---- */
 
 /* An error that ended the run stays the one that is reported. */
 int record_end(struct job *job, int status)

@@ -407,6 +407,14 @@ static struct window window_of(const struct bptt_trainer *t, const void *x, cons
     return window;
 }
 
+static void take_norms(struct bptt_trainer *t)
+{
+    for (int i = 0; t->norms && i < t->model->tensors; i++) {
+        const struct tensor *tensor = &t->model->tensor[i];
+        t->norms[i] = sqrt(t->net.kernels->sum_of_squares(tensor->count, (float *)t->net.gradients + tensor->offset));
+    }
+}
+
 /* One update from the gradients at hand. */
 static int apply(struct bptt_trainer *t, double loss, bptt_error *error)
 {
@@ -417,6 +425,9 @@ static int apply(struct bptt_trainer *t, double loss, bptt_error *error)
         return not_finite(t, loss, error);
     t->updates++;
     struct update update = {t, clipping_scale(t, size)};
+    t->made++;
+    t->clipped += update.scale < 1;
+    take_norms(t);
     pool_tasks(t->net.pool, chunks(t->model), update_task, &update);
     return BPTT_OK;
 }

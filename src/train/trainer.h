@@ -21,6 +21,8 @@ struct bptt_trainer {
     struct horizon *horizon;               /* adaptive, or NULL */
     unsigned char *frozen;                 /* by tensor of the model, or NULL */
     double norm;                           /* largest before clipping, of the window's updates */
+    int64_t made, clipped;                 /* updates in all, and those that were clipped */
+    double *norms;                         /* by tensor: of the last update's gradient, where it is wanted; else NULL */
 };
 
 /* As bptt_trainer_loss, for a window of `steps` <= length. */
