@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const double NORM_FACTOR = 10,      /* beside the median of the last updates: well outside of what batches differ by */
-    SPIKE_DEVIATIONS = 8, SPIKE_SHARE = 0.15,  /* of the loss: both, so that neither a quiet nor a noisy run is a false alarm */
+    SPIKE_DEVIATIONS = 6, SPIKE_SHARE = 0.15,  /* of the loss: both, so that neither a quiet nor a noisy run is a false alarm */
     BACK_FACTOR = 100,                     /* growth of the gradient over the steps it goes back */
     RADIUS_FACTOR = 1e4,                   /* the same by the radius alone, which turning directions do not keep up */
     SATURATED = 0.8, CLIPPED = 0.5, SHORTER = 4;
@@ -158,8 +158,8 @@ int warn_short(const struct warn_layer *l, struct warning *w)
         return 0;
     w->value = (double)l->horizon;
     w->limit = (double)l->truncation / SHORTER;
-    snprintf(w->text, sizeof w->text, "the gradient of layer %d falls below 1 %% within %ld of %ld steps: the rest is work for little",
-             l->layer, l->horizon, l->truncation);
+    snprintf(w->text, sizeof w->text, "the gradient of layer %d %s: it falls below 1 %% within %ld of %ld steps", l->layer,
+             l->horizon < SHORT_LEAST ? "vanishes" : "does not use the truncation", l->horizon, l->truncation);
     snprintf(w->advice, sizeof w->advice, "--gradient segments:%ld or a shorter --length; if longer memory is wanted: a cell with gates, "
              "--forget-bias 1 or --orthogonal", 2 * l->horizon > 4 ? 2 * l->horizon : 4);
     return 1;

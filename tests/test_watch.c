@@ -1,0 +1,292 @@
+/* test_watch.c - looking at the gradient while training: each rule of a warning on histories made up for it; a seeded run that
+ * explodes and one that vanishes are warned of before it is too late; and the looks leave every bit of training as it was. */
+#include <bptt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../src/train/warn.h"
+#include "tap.h"
+
+/* ---- rules ---- */
+
+static struct warn_history history_of(const double *loss, const double *norm, long n)
+{
+    struct warn_history h = {0};
+    for (long i = 0; i < n; i++)
+        warn_add(&h, loss ? loss[i] : 1, norm ? norm[i] : 1);
+    return h;
+}
+
+static void test_spike(void)
+{
+    const double falling[] = {3.3, 3.1, 3.0, 2.9, 2.7, 2.6, 2.5}, jump[] = {3.3, 3.1, 3.0, 2.9, 2.7, 2.6, 4.9},
+                 noisy[] = {3, 2, 3.5, 2.2, 2.9, 1.9, 3.8}, broken[] = {3, 3, 3, 3, 3, NAN};
+    struct warning w;
+    struct warn_history h = history_of(falling, NULL, 7);
+    tap_ok(!warn_spike(&h, &w), "a loss that falls is no spike");
+    h = history_of(noisy, NULL, 7);
+    tap_ok(!warn_spike(&h, &w), "neither is one that goes up and down");
+    h = history_of(jump, NULL, 4);
+    tap_ok(!warn_spike(&h, &w), "four steps are too few to judge by");
+    h = history_of(jump, NULL, 7);
+    tap_ok(warn_spike(&h, &w) && w.kind == WARN_SPIKE && w.layer == -1 && w.value == 4.9 && w.limit < 4.9, "a jump is: %s; %s", w.text, w.advice);
+    h = history_of(broken, NULL, 6);
+    tap_ok(warn_spike(&h, &w), "and so is what is no number");
+}
+
+static void test_norm(void)
+{
+    double norm[3 * WARN_HISTORY];
+    struct warning w;
+    for (long i = 0; i < 3 * WARN_HISTORY; i++)
+        norm[i] = 1 + 0.5 * (double)(i % 3);
+    struct warn_history h = history_of(NULL, norm, 3 * WARN_HISTORY);
+    tap_ok(!warn_norm(&h, 0, &w), "a norm that stays");
+    warn_add(&h, 1, 14);
+    tap_ok(!warn_norm(&h, 0, &w), "nine times the median is within the noise of batches");
+    warn_add(&h, 1, 16);
+    tap_ok(warn_norm(&h, 0, &w) && w.limit == 15 && strstr(w.advice, "--clip"), "ten times is growth: %s; %s", w.text, w.advice);
+    tap_ok(warn_norm(&h, 1, &w) && !strstr(w.advice, "--clip"), "where the norm is clipped the advice is another: %s", w.advice);
+}
+
+static void test_clipping(void)
+{
+    struct warning w;
+    tap_ok(!warn_clipping(9, 9, 1, &w), "nine updates are too few");
+    tap_ok(!warn_clipping(20, 10, 1, &w), "half of them clipped is fine");
+    tap_ok(warn_clipping(20, 11, 1, &w) && w.value == 0.55 && w.limit == 0.5, "more is not: %s; %s", w.text, w.advice);
+}
+
+static struct warn_layer healthy(void)
+{
+    return (struct warn_layer){.layer = 1, .lags = 64, .horizon = 40, .truncation = 64, .decay = 0.9, .radius = 0.95, .saturated = 0.3,
+                               .value = "f"};
+}
+
+static int speaks(int (*rule)(const struct warn_layer *, struct warning *), struct warn_layer l, enum warn_kind kind)
+{
+    struct warning w = {0};
+    int found = rule(&l, &w);
+    if (found)
+        tap_note("%s; try: %s", w.text, w.advice);
+    return found && w.kind == kind && w.layer == 1 && w.text[0] && w.advice[0];
+}
+
+static void test_layer(void)
+{
+    struct warning w;
+    struct warn_layer l = healthy();
+    tap_ok(!warn_growth(&l, &w) && !warn_radius(&l, &w) && !warn_saturation(&l, &w) && !warn_short(&l, &w) && !warn_long(&l, &w),
+           "a healthy layer");
+    l.decay = 1.08;                        /* 1.08^64 = 138, 1.07^64 = 76 */
+    tap_ok(speaks(warn_growth, l, WARN_GROWTH), "a gradient that grows by 138 over the truncation");
+    l.decay = 1.07;
+    tap_ok(!warn_growth(&l, &w), "by 76: not yet");
+    l.truncation = 32;
+    l.decay = 1.08;
+    tap_ok(!warn_growth(&l, &w), "and not where it is cut after half the steps");
+    l = healthy();
+    l.radius = 1.16;                       /* 1.16^64 = 13,000, 1.15^64 = 7,700 */
+    tap_ok(speaks(warn_radius, l, WARN_RADIUS), "a spectral radius above one");
+    l.radius = 1.15;
+    tap_ok(!warn_radius(&l, &w), "a little above one is not enough");
+    l = healthy();
+    l.saturated = 0.81;
+    tap_ok(speaks(warn_saturation, l, WARN_SATURATION), "saturation");
+    l = healthy();
+    l.horizon = 15;
+    tap_ok(speaks(warn_short, l, WARN_SHORT), "a horizon of less than a quarter of the truncation");
+    l.horizon = 16;
+    tap_ok(!warn_short(&l, &w), "a quarter is fine");
+    l.horizon = 64;
+    l.lags = 64;
+    tap_ok(speaks(warn_long, l, WARN_LONG), "a horizon that is not reached within the window");
+    l.horizon = 40;
+    l.truncation = 32;
+    tap_ok(speaks(warn_long, l, WARN_LONG), "a horizon beyond the truncation");
+    l.decay = l.radius = l.saturated = NAN;
+    tap_ok(!warn_growth(&l, &w) && !warn_radius(&l, &w) && !warn_saturation(&l, &w) && !warn_long(&l, &w), "what is not known is not said");
+}
+
+/* ---- runs ---- */
+
+struct folder { char path[40], text[80], cell[80], out[80], other[80]; };
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file || fputs(text, file) < 0 || fclose(file))
+        tap_ok(0, "the test can write %s", path);
+}
+
+static struct folder folder_new(void)
+{
+    struct folder f = {.path = "/tmp/bptt-watch-XXXXXX"};
+    char text[8000] = "";
+    if (!mkdtemp(f.path))
+        tap_ok(0, "a scratch folder");
+    snprintf(f.text, sizeof f.text, "%s/text", f.path);
+    snprintf(f.cell, sizeof f.cell, "%s/my.cell", f.path);
+    snprintf(f.out, sizeof f.out, "%s/model", f.path);
+    snprintf(f.other, sizeof f.other, "%s/other", f.path);
+    for (int i = 0; i < 120; i++)
+        snprintf(text + strlen(text), 64, "%d squared is %d, and that is %s\n", i, i * i, i % 3 ? "no news" : "very good");
+    write_file(f.text, text);
+    return f;
+}
+
+static bptt_train_config config_of(const struct folder *f, const char *const *files, const char *out)
+{
+    bptt_train_config c = bptt_train_defaults();
+    c.files = files;
+    c.file_count = 1;
+    c.cell = f->cell;
+    c.compile = 0;
+    c.hidden = 16;
+    c.embedding = 8;
+    c.valid = 0;
+    c.trainer.batch = 6;
+    c.trainer.length = 32;
+    c.trainer.threads = 1;
+    c.trainer.dropout = 0;
+    c.trainer.clip_norm = 0;
+    c.trainer.optimizer = BPTT_SGD;
+    c.trainer.momentum = 0;
+    c.warmup = 0;
+    c.schedule = BPTT_CONSTANT;
+    c.steps = 60;
+    c.out = out;
+    return c;
+}
+
+/* Lines of a run's metrics that hold `what`, with the step of the first and of the last one. */
+static int count_lines(const char *out, const char *what, long *first, long *last)
+{
+    char path[128], line[1 << 14];
+    int found = 0;
+    snprintf(path, sizeof path, "%s.jsonl", out);
+    FILE *file = fopen(path, "rb");
+    *first = *last = -1;
+    while (file && fgets(line, sizeof line, file)) {
+        if (!strstr(line, what))
+            continue;
+        *last = strtol(line + strlen("{\"step\":"), NULL, 10);
+        *first = found++ ? *first : *last;
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+static int same_files(const char *one, const char *other)
+{
+    FILE *x = fopen(one, "rb"), *y = fopen(other, "rb");
+    int a = x && y ? 0 : 1, b = 0;
+    while (a == b && a != EOF) {
+        a = fgetc(x);
+        b = fgetc(y);
+    }
+    if (x)
+        fclose(x);
+    if (y)
+        fclose(y);
+    return a == b;
+}
+
+struct heard { int warnings; char text[800]; };
+
+static int hear(const bptt_event *event, void *user)
+{
+    struct heard *heard = user;
+    if (event->kind == BPTT_EVENT_WARNING && !heard->warnings++)
+        snprintf(heard->text, sizeof heard->text, "%s", event->text);
+    return 0;
+}
+
+/* A linear network whose recurrent matrix is orthogonal: the gradient neither grows nor fades at first, and the rate is far too
+ * high without a clip. */
+static void test_exploding(const struct folder *f)
+{
+    const char *files[] = {f->text};
+    bptt_error error = {0};
+    struct heard heard = {0};
+    long first, last, end;
+    write_file(f->cell, "cell loud\ninput x\nstate h\nparam U[H, H] = orthogonal\nh' = W x + U h + b\n");
+    bptt_train_config c = config_of(f, files, f->out);
+    c.trainer.rate = 0.25;
+    c.watch = 1;
+    int status = bptt_train(&c, hear, &heard, NULL, &error);
+    tap_ok(status == BPTT_ERROR_NOT_FINITE, "a run explodes: %s", error.text);
+    tap_ok(heard.warnings > 0 && strstr(heard.text, "; try: "), "and has been warned: %s", heard.text);
+    tap_ok(count_lines(f->out, "\"kind\":\"growth\"", &first, &last) > 0, "of growth");
+    int ends = count_lines(f->out, "\"end\":\"diverged\"", &end, &last);
+    tap_ok(ends == 1 && first >= 1 && first <= end, "at step %ld; the last good one was %ld", first, end);
+}
+
+static void test_vanishing(const struct folder *f)
+{
+    const char *files[] = {f->text};
+    bptt_error error = {0};
+    struct heard heard = {0};
+    long first, last;
+    write_file(f->cell, "cell deaf\ninput x\nstate h\nparam U[H, H] = normal(0.05)\nh' = tanh(W x + U h + b)\n");
+    bptt_train_config c = config_of(f, files, f->out);
+    c.watch = 5;
+    tap_ok(!bptt_train(&c, hear, &heard, NULL, &error), "a run vanishes%s", error.text);
+    int said = count_lines(f->out, "\"kind\":\"short\"", &first, &last);
+    tap_ok(said == 1 && first <= 20, "and is warned of at step %ld, once", first);
+    tap_ok(strstr(heard.text, "vanishes") != NULL, "%s", heard.text);
+    tap_ok(!count_lines(f->out, "\"kind\":\"growth\"", &first, &last), "not of growth");
+}
+
+static void test_bits(const struct folder *f, const char *gradient)
+{
+    const char *files[] = {f->text};
+    bptt_error error = {0};
+    long first, last;
+    bptt_train_config c = config_of(f, files, f->out);
+    c.cell = "lstm";
+    c.layers = 2;
+    c.trainer.dropout = 0.1;
+    c.trainer.optimizer = BPTT_ADAM;
+    c.trainer.clip_norm = 0.5;
+    c.trainer.gradient = gradient;
+    if (!strcmp(gradient, "rtrl")) {
+        c.trainer.dropout = 0;
+        c.hidden = 4;
+        c.steps = 10;
+    }
+    c.watch = 7;
+    tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "%s, watched%s", gradient, error.text);
+    c.watch = 0;
+    c.out = f->other;
+    tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "%s, not watched%s", gradient, error.text);
+    tap_ok(same_files(f->out, f->other), "%s: the same bits", gradient);
+    tap_ok(count_lines(f->out, "\"watch\":{\"layers\":[{\"lag\":[", &first, &last) == 1 + (int)c.steps / 7 && first == 1 &&
+               last == c.steps / 7 * 7, "%s: looks at step 1 and every seventh", gradient);
+    tap_ok(!count_lines(f->other, "\"watch\"", &first, &last), "%s: and none without", gradient);
+}
+
+int main(void)
+{
+    struct folder f = folder_new();
+    char command[64];
+    test_spike();
+    test_norm();
+    test_clipping();
+    test_layer();
+    test_exploding(&f);
+    test_vanishing(&f);
+    test_bits(&f, "full");
+    test_bits(&f, "segments:8");
+    test_bits(&f, "truncated:8,16");
+    test_bits(&f, "adaptive:0.1");
+    test_bits(&f, "rtrl");
+    snprintf(command, sizeof command, "rm -rf %s", f.path);
+    if (system(command))
+        tap_note("could not remove %s", f.path);
+    return tap_done();
+}
