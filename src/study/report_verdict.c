@@ -90,13 +90,48 @@ static void add_place(struct finding *item, const json_t *warning)
                  text_of(where, "state", "?"), text_of(where, "operation", "?"));
 }
 
-/* What came once at the very beginning is no more than a note: a network that has learned nothing yet is often far off. */
-static int level_of(const struct run *run, const char *kind, int64_t count, int64_t last)
+static const json_t *last_layers(const struct run *run)
 {
+    return run->watch.count ? json_object_get(json_object_get(run->watch.line[run->watch.count - 1], "watch"), "layers") : NULL;
+}
+
+static double longest_horizon(const struct run *run)
+{
+    double longest = 0;
+    for (size_t i = 0; i < json_array_size(last_layers(run)); i++)
+        longest = fmax(longest, json_value(json_object_get(json_array_get(last_layers(run), i), "horizon")));
+    return longest;
+}
+
+static double most_saturated(const struct run *run)
+{
+    double most = 0;
+    const char *gate;
+    json_t *share;
+    for (size_t i = 0; i < json_array_size(last_layers(run)); i++) {
+        json_t *gates = json_object_get(json_array_get(last_layers(run), i), "saturated");
+        json_object_foreach(gates, gate, share)
+            most = fmax(most, json_value(share));
+    }
+    return most;
+}
+
+enum { FEW_STEPS = 8 };                    /* a horizon below is no memory to speak of */
+
+/* What watching can tell of the present counts as it is now. Else what came once or twice in the first half is no more than a
+ * note: a network that has learned nothing yet is often far off. */
+static int level_of(const struct run *run, const char *kind, int64_t count, const json_t *last)
+{
+    double limit = json_value(json_object_get(json_object_get(last, "warning"), "limit"));
     if (!strcmp(kind, "nonfinite"))
         return FINDING_BAD;
-    int is_past = last < run->last_step / 2 && count <= 2;
-    return is_past || !strcmp(kind, "short") ? FINDING_NOTE : FINDING_LOOK;
+    if (!strcmp(kind, "long"))
+        return FINDING_NOTE;
+    if (!strcmp(kind, "short"))
+        return longest_horizon(run) < FEW_STEPS ? FINDING_LOOK : FINDING_NOTE;
+    if (!strcmp(kind, "saturation") && run->watch.count)
+        return most_saturated(run) < limit ? FINDING_NOTE : FINDING_LOOK;
+    return line_step(last) < run->last_step / 2 && count <= 2 ? FINDING_NOTE : FINDING_LOOK;
 }
 
 static void from_warnings(const struct run *run, struct findings *all)
@@ -107,7 +142,7 @@ static void from_warnings(const struct run *run, struct findings *all)
         int64_t first = 0, count = warnings_of(run, kind, &last, &first);
         if (!last || find(all, kind))
             continue;
-        struct finding *item = add(all, level_of(run, kind, count, line_step(last)), kind, first);
+        struct finding *item = add(all, level_of(run, kind, count, last), kind, first);
         warning = json_object_get(last, "warning");
         if (count > 1)
             say(item, text_of(warning, "try", ""), "%s (%lld times from step %lld; last at step %lld)",
@@ -224,14 +259,12 @@ static void check_horizon(const struct run *run, struct findings *all)
 {
     if (!run->watch.count)
         return;
-    const json_t *line = run->watch.line[run->watch.count - 1], *watch = json_object_get(line, "watch"),
-                 *layers = json_object_get(watch, "layers");
-    double truncation = json_value(json_object_get(watch, "truncation")), longest = 0;
-    for (size_t i = 0; i < json_array_size(layers); i++)
-        longest = fmax(longest, layer_number(json_array_get(layers, i), "horizon"));
+    const json_t *line = run->watch.line[run->watch.count - 1];
+    double truncation = json_value(json_object_get(json_object_get(line, "watch"), "truncation")),
+                longest = longest_horizon(run);
     if (!(truncation > 0) || !(longest > 0))
         return;
-    if (longest < 8 && truncation >= 4 * longest)
+    if (longest < FEW_STEPS && truncation >= 4 * longest)
         say(add(all, FINDING_LOOK, "short", line_step(line)),
             "use a cell with gates (--cell lstm or gru), start the forget gate open (--forget-bias 1), or start orthogonal "
             "(--orthogonal)",
@@ -252,8 +285,7 @@ static void check_radius(const struct run *run, struct findings *all)
 {
     if (!run->watch.count)
         return;
-    const json_t *line = run->watch.line[run->watch.count - 1],
-                 *layers = json_object_get(json_object_get(line, "watch"), "layers");
+    const json_t *line = run->watch.line[run->watch.count - 1], *layers = last_layers(run);
     for (size_t i = 0; i < json_array_size(layers); i++) {
         double radius = layer_number(json_array_get(layers, i), "radius");
         if (radius > 1.2)

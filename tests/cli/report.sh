@@ -37,6 +37,24 @@ check "named after the run, here" [ -s plain.html ]
 check "which says how to get the rest" grep -q 'The step Jacobian against 1.*<code>--watch</code> 100' plain.html
 check "and where times come from" grep -q 'Loss against time.*hold no times' plain.html
 
+# straight FILE NAME: whether the places of a curve lie on straight axes of its values, x to the right and y upwards
+straight()
+{
+    grep "data-n=\"$2\"" "$1" | sed 's/.* d="M\([^"]*\)" data-v="\([^"]*\)".*/\1|\2/; s/[ML]/;/g' | awk -F'|' '
+        { n = split($1, place, ";"); split($2, value, ",")
+          for (i = 1; i <= n; i++) { split(place[i], p, " "); split(value[i], v, " "); x[i] = p[1]; y[i] = p[2]; a[i] = v[1]; b[i] = v[2] }
+          low = high = 1
+          for (i = 1; i <= n; i++) { if (b[i] < b[low]) low = i; if (b[i] > b[high]) high = i }
+          right = (x[n] - x[1]) / (a[n] - a[1]); up = (y[low] - y[high]) / (b[high] - b[low])
+          for (i = 1; i <= n; i++) {          # 0.1: places are written to one digit; values to four
+              if (!((x[i] - x[1] - right * (a[i] - a[1])) ^ 2 <= 0.04) || !((y[low] - y[i] - up * (b[i] - b[low])) ^ 2 <= 0.09)) bad++ }
+          exit !(n > 50 && right > 0 && up > 0 && !bad) }'
+}
+run "$BPTT" report runs/healthy.safetensors.jsonl --out healthy.html --svg one --quiet
+check "steps grow to the right, losses upwards, both evenly" straight one/loss.svg training
+darkest=$(grep 'class="h9"' one/lags.svg | sed 's/.* d="M[0-9.]* \([0-9.]*\)H.*/\1/')
+check "lag 0, which all is measured by, is darkest and at the bottom" awk -v y="$darkest" 'BEGIN { exit !(y > 230) }'
+
 # ---- several ----
 run "$BPTT" report runs --out three.html --svg pictures
 is_status 0 "a folder of runs on one page"
