@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs.sh - what the pages say is run. In README.md and docs/*.md:
+# docs.sh - what the pages say is run. In README.md, docs/*.md and docs/*/*.md:
 #
 #   ```sh          a block of commands; the first one that fails fails it
 #   ```sh norun    commands for the reader alone (installing, downloads, an hour of training)
@@ -24,7 +24,7 @@ blocks()
          file { print > file }' "$1"
 }
 
-for page in "$TOP"/README.md "$TOP"/docs/*.md; do
+for page in "$TOP"/README.md "$TOP"/docs/*.md "$TOP"/docs/*/*.md; do
     [ -f "$page" ] || continue
     name=${page#"$TOP/"}
     mkdir -p pages here
