@@ -319,7 +319,7 @@ static int next_place(const struct curve *curve, struct place *at, struct place 
 {
     if (curve->style == CURVE_FAINT || !curve->count || !curve->name[0])
         return 0;
-    double width = 38 + 6.4 * (double)letters(curve->name);
+    double width = 36 + 7.2 * (double)letters(curve->name);
     *at = next->x > CHART_LEFT && next->x + width > CHART_WIDTH ? (struct place){CHART_LEFT, next->y + 16} : *next;
     *next = (struct place){at->x + width, at->y};
     return 1;

@@ -140,6 +140,8 @@ const char report_page_style[] =
     "border-radius:5px;margin-right:6px}footer{margin-top:34px}code{font:.92em ui-monospace,Consolas,monospace;"
     "white-space:nowrap}\n"
     ".cursor{stroke:var(--soft);fill:none;stroke-dasharray:3 2}.spot{fill:var(--card);stroke-width:2}\n"
+    "@media screen and (max-width:520px){.chart .tick,.chart .name,.chart .rule-name,.chart .key{font-size:14px}"
+    ".card{padding:12px 8px 8px}}\n"
     "@media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--hair:#ccc}main{max-width:none;padding:0}"
     ".cards{grid-template-columns:1fr 1fr}.verdict{-webkit-print-color-adjust:exact;print-color-adjust:exact}}\n";
 

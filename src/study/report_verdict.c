@@ -182,6 +182,13 @@ static void check_finite(const struct run *run, struct findings *all)
         "The loss stopped being a number at step %lld: the run diverged.", (long long)step);
 }
 
+/* The mean of the last three, for one alone may be an accident. */
+static double recent_valid(const struct run *run)
+{
+    const struct run_valid *last = &run->valid[run->valids - 3];
+    return (last[0].loss + last[1].loss + last[2].loss) / 3;
+}
+
 static void check_memorising(const struct run *run, struct findings *all)
 {
     size_t best = 0;
@@ -189,8 +196,8 @@ static void check_memorising(const struct run *run, struct findings *all)
         return;
     for (size_t i = 1; i < run->valids; i++)
         best = run->valid[i].loss < run->valid[best].loss ? i : best;
-    double low = run->valid[best].loss, now = run->valid[run->valids - 1].loss;
-    if (run->valids - best < 3 || !(now > 1.03 * low) || find(all, "rising"))
+    double low = run->valid[best].loss, now = recent_valid(run);
+    if (run->valids - best < 4 || !(now > 1.03 * low) || find(all, "rising"))
         return;
     say(add(all, FINDING_LOOK, "memorising", run->valid[best].step),
         "stop there (--early-stop 5; the saved model is the best one anyway), use --dropout 0.2, a smaller model, or more "

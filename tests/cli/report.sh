@@ -117,6 +117,16 @@ run "$BPTT" report plain.jsonl --svg missing/pictures
 is_status 1 "pictures that cannot be written"
 err_has "missing/pictures: cannot make the folder" "are told"
 
+# A model that memorises
+awk 'BEGIN { for (s = 1; s <= 400; s++) { printf "{\"step\":%d,\"loss\":%g}\n", s, 3 - s / 200
+             if (s % 20 == 0) printf "{\"step\":%d,\"valid_loss\":%g}\n", s, s < 200 ? 3 - s / 200 : 2 + (s - 200) / 400 } }' > memory.jsonl
+run "$BPTT" report memory.jsonl
+check "validation that rises is seen" grep -q 'Validation was best at step 200 .*memorises its text' memory.html
+# A run that does not learn
+awk 'BEGIN { for (s = 1; s <= 400; s++) printf "{\"step\":%d,\"loss\":%g}\n", s, 3 + 0.01 * (s % 3) }' > flat.jsonl
+run "$BPTT" report flat.jsonl
+check "a loss that does not fall is seen" grep -q 'The training loss has hardly fallen' flat.html
+
 {
     echo '{"run":{"version":7,"cell":"lstm","lr":"a text","length":-3,"gradient":"nonsense","batch":[1,[2]],"threads":null}}'
     sed '5,7s/"loss":/"loss"/' plain.jsonl
@@ -147,6 +157,12 @@ check "leaves the page of the run" grep -q 'steps, ended' kept.html
 run "$BPTT" train book.txt --hidden 8 --batch 4 --length 16 --steps 40 --threads 1 --quiet --out kept.safetensors --report missing/kept.html
 is_status 0 "a page that cannot be written costs no training"
 err_has "missing/kept.html" "and is told"
+run "$BPTT" train book.txt --hidden 8 --layers 2 --batch 4 --length 16 --steps 60 --threads 1 --quiet --watch 10 --out watched.safetensors
+run "$BPTT" report watched.safetensors
+for id in lags lags-2 jacobian horizon saturation memory clipped ratio parameters; do
+    check "what --watch measures is drawn: $id" grep -q "id=\"$id\"" watched.html
+done
+check "and nothing of it is missing" sh -c '! grep -q "<code>--watch</code>" watched.html'
 run "$BPTT" report kept.safetensors
 is_status 0 "a model stands for its run"
 
