@@ -235,6 +235,18 @@ static int go_back(struct job *job, const bptt_error *why)
     return status;
 }
 
+/* Recorded after going back, which takes back the lines of later steps. */
+static int diverge(struct job *job, const bptt_error *why)
+{
+    struct nonfinite found;
+    int64_t window = job->progress.step;
+    int is_found = job->kept && nonfinite_find(job->trainer, job->kept, job->x, job->y, &found), status = go_back(job, why);
+    if (!is_found || !job->has_metrics)
+        return status;
+    int recorded = record_nonfinite(job, window, &found);
+    return status ? status : recorded;
+}
+
 static int report_watch(struct job *job, double loss, double norm)
 {
     int64_t step = job->progress.step;
@@ -263,9 +275,11 @@ static int one_step(struct job *job, int64_t first_step)
     int status = watch_due(job->watch, p->step + 1) ? watch_look(job->watch, job->x, job->y, job->error) : BPTT_OK;
     if (status)
         return status;
+    if (job->kept)
+        nonfinite_keep(job->trainer, job->kept);
     status = bptt_trainer_step(job->trainer, job->x, job->y, &loss, &norm, &why);
     if (status == BPTT_ERROR_NOT_FINITE)
-        return go_back(job, &why);
+        return diverge(job, &why);
     if (status)
         return fail(job->error, status, "%s", why.text);
     const char *chosen = job->trainer->horizon ? horizon_note(job->trainer->horizon) : NULL;

@@ -7,6 +7,7 @@
 #include "../data/vocabulary.h"
 #include "../file/lock.h"
 #include "../file/metrics.h"
+#include "nonfinite.h"
 #include "rate.h"
 #include "trainer.h"
 #include "watch.h"
@@ -42,6 +43,7 @@ struct job {
     bptt_trainer *trainer;
     struct watch *watch;                   /* NULL: none */
     int32_t *x, *y;                        /* a window [length, batch] */
+    double *kept;                          /* the states before it, to find what was not finite; NULL with a budget */
     struct progress progress;
     struct rate rate;
 
@@ -68,6 +70,7 @@ int record_valid(struct job *job, double loss);
 int record_sample(struct job *job);        /* a short one of the model as it is now */
 int record_watch(struct job *job);         /* the last look */
 int record_warning(struct job *job, const struct warning *warning); /* also an event */
+int record_nonfinite(struct job *job, int64_t window, const struct nonfinite *found);
 int record_end(struct job *job, int status); /* how it ended; returns the status */
 
 /* prepare.c: text, vocabulary, model or checkpoint, trainer, files. job_close after it, failed or not. */

@@ -244,6 +244,8 @@ static int make_trainer(struct job *job)
         return status;
     job->x = calloc(window, sizeof *job->x);
     job->y = calloc(window, sizeof *job->y);
+    if (!config->memory && !(job->kept = calloc((size_t)nonfinite_kept(job->trainer) + 1, sizeof *job->kept)))
+        return fail_memory(job->error, window);
     return job->x && job->y ? BPTT_OK : fail_memory(job->error, window * sizeof *job->x);
 }
 
@@ -333,6 +335,7 @@ void job_close(struct job *job)
     free(job->token);
     free(job->x);
     free(job->y);
+    free(job->kept);
     free(job->out);
     free(job->checkpoint);
     free(job->metrics_path);

@@ -201,7 +201,7 @@ int record_watch(struct job *job)
     return metrics_end(&job->metrics, job->error);
 }
 
-int record_warning(struct job *job, const struct warning *w)
+static int write_warning(struct job *job, const struct warning *w, json_t *where)
 {
     char text[700];
     json_t *object = json_object();
@@ -212,11 +212,35 @@ int record_warning(struct job *job, const struct warning *w)
     put_number(object, "limit", w->limit);
     json_object_set_new(object, "text", json_string(w->text));
     json_object_set_new(object, "try", json_string(w->advice));
+    if (where)
+        json_object_set_new(object, "where", where);
     snprintf(text, sizeof text, "step %lld: %s; try: %s", (long long)job->progress.step, w->text, w->advice);
     job_emit(job, (bptt_event){.kind = BPTT_EVENT_WARNING, .text = text});
     metrics_begin(&job->metrics, job->progress.step);
     metrics_json(&job->metrics, "warning", object);
     return metrics_end(&job->metrics, job->error);
+}
+
+int record_warning(struct job *job, const struct warning *warning)
+{
+    return write_warning(job, warning, NULL);
+}
+
+int record_nonfinite(struct job *job, int64_t window, const struct nonfinite *found)
+{
+    struct warning w = {.kind = WARN_NONFINITE, .layer = found->layer, .value = NAN, .limit = NAN};
+    json_t *where = json_pack("{s:I, s:I, s:i, s:s, s:s}", "window", (json_int_t)window, "time", (json_int_t)found->time, "layer",
+                              found->layer, "state", found->state, "operation", found->operation);
+    int used = snprintf(w.text, sizeof w.text, "window %lld first meets a value that is not finite at its step %ld", (long long)window,
+                        found->time);
+    if (found->layer >= 0)
+        used += snprintf(w.text + used, sizeof w.text - (size_t)used, ", layer %d", found->layer);
+    if (found->state[0])
+        used += snprintf(w.text + used, sizeof w.text - (size_t)used, ", state %s", found->state);
+    snprintf(w.text + used, sizeof w.text - (size_t)used, ", in %.160s", found->operation);
+    snprintf(w.advice, sizeof w.advice, "%s", job->config.trainer.clip_norm > 0 ? "lower the learning rate (--lr), or --backtrack"
+             : "clip the gradient (--clip 1), or lower the learning rate (--lr)");
+    return write_warning(job, &w, where);
 }
 
 /* ---- the end ---- */
