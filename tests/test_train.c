@@ -896,6 +896,7 @@ static void test_failing_allocations(const struct scratch *s)
     config.valid_every = 1;
     config.sample_every = 1;
     config.sample_length = 2;
+    config.watch = 1;
     do {
         allocations.left = count++;
         status = train(&config, NULL, NULL, &error);

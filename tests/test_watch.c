@@ -226,6 +226,28 @@ static void test_exploding(const struct folder *f)
     tap_ok(ends == 1 && first >= 1 && first <= end, "at step %ld; the last good one was %ld", first, end);
 }
 
+/* The window is stated where the error states it: both look at the same one, in float and in double precision. */
+static void test_not_finite(const struct folder *f)
+{
+    const char *files[] = {f->text};
+    bptt_error error = {0};
+    long first, last, step = -1;
+    char where[80];
+    write_file(f->cell, "cell loud\ninput x\nstate h\nparam U[H, H] = normal(3)\nh' = W x + U h + b\n");
+    bptt_train_config c = config_of(f, files, f->out);
+    c.trainer.length = 100;
+    tap_ok(bptt_train(&c, NULL, NULL, NULL, &error) == BPTT_ERROR_NOT_FINITE, "states that overflow: %s", error.text);
+    const char *said = strstr(error.text, "layer 0, step ");
+    step = said ? strtol(said + strlen("layer 0, step "), NULL, 10) : -1;
+    snprintf(where, sizeof where, "\"time\":%ld,\"layer\":0,\"state\":\"h\",\"operation\":\"U h\"}", step);
+    tap_ok(step > 0 && count_lines(f->out, where, &first, &last) == 1, "are found at step %ld, in U h", step);
+    write_file(f->cell, "cell deep\ninput x\nstate h\nparam U[H, H] = normal(30)\nparam W[H, I] = zeros\n"
+                        "param b[H] = zeros\nh' = W x + U h + b\n");
+    error = (bptt_error){0};
+    tap_ok(bptt_train(&c, NULL, NULL, NULL, &error) == BPTT_ERROR_NOT_FINITE, "a gradient that overflows: %s", error.text);
+    tap_ok(count_lines(f->out, "\"state\":\"h\",\"operation\":\"dL/dh on its way back\"}", &first, &last) == 1, "is found on its way back");
+}
+
 static void test_vanishing(const struct folder *f)
 {
     const char *files[] = {f->text};
@@ -279,6 +301,7 @@ int main(void)
     test_clipping();
     test_layer();
     test_exploding(&f);
+    test_not_finite(&f);
     test_vanishing(&f);
     test_bits(&f, "full");
     test_bits(&f, "segments:8");

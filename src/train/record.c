@@ -16,8 +16,13 @@ enum { SAMPLE_SYMBOLS = 200, STEPS_LOGGED = 1000, STEPS_THINNED = 10 };
 static json_t *file_names(const bptt_train_config *c)
 {
     json_t *names = json_array();
-    for (size_t i = 0; names && i < c->file_count; i++)
-        json_array_append_new(names, json_string(c->files[i]));
+    for (size_t i = 0; names && i < c->file_count; i++) {
+        json_t *name = json_string(c->files[i]);       /* NULL where it is not UTF-8 */
+        if (json_array_append_new(names, name ? name : json_null())) {
+            json_decref(names);
+            names = NULL;
+        }
+    }
     return names;
 }
 
@@ -116,10 +121,21 @@ int record_sample(struct job *job)
 
 /* ---- the watch ---- */
 
-/* JSON has no infinity. */
-static void put_number(json_t *object, const char *key, double value)
+/* Memory that runs out anywhere is reported by metrics_end. */
+static void put(struct metrics *metrics, json_t *object, const char *key, json_t *value)
 {
-    json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
+    metrics->failed |= json_object_set_new(object, key, value) != 0;
+}
+
+static void append(struct metrics *metrics, json_t *array, json_t *value)
+{
+    metrics->failed |= json_array_append_new(array, value) != 0;
+}
+
+/* JSON has no infinity. */
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
 }
 
 /* 0, 1, 2, 3, 4, 6, 8, 12, ...: steps that a logarithmic axis shows. */
@@ -131,58 +147,58 @@ static long next_lag(long lag)
     return lag < 4 ? lag + 1 : lag + half / 2;
 }
 
-static void put_lags(json_t *object, const struct watch_layer *layer)
+static void put_lags(struct metrics *metrics, json_t *object, const struct watch_layer *layer)
 {
     json_t *norm = json_array(), *at = json_array();
     for (long k = 0; k < layer->facts.lags; k = next_lag(k)) {
-        json_array_append_new(norm, isfinite(layer->norm[k]) ? json_real(layer->norm[k]) : json_null());
-        json_array_append_new(at, json_integer(k));
+        append(metrics, norm, number(layer->norm[k]));
+        append(metrics, at, json_integer(k));
     }
-    json_object_set_new(object, "lag", norm);
-    json_object_set_new(object, "at", at);
+    put(metrics, object, "lag", norm);
+    put(metrics, object, "at", at);
 }
 
-static void put_values(json_t *object, const struct watch *watch, int layer)
+static void put_values(struct metrics *metrics, json_t *object, const struct watch *watch, int layer)
 {
     json_t *saturated = json_object(), *memory = json_object();
     for (size_t i = 0; i < watch->values.values; i++) {
         const bptt_inspect_value *v = &watch->values.value[i];
         if (v->layer != layer)
             continue;
-        put_number(saturated, v->name, v->low + v->high);
+        put(metrics, saturated, v->name, number(v->low + v->high));
         if (!isnan(v->memory))
-            put_number(memory, v->name, v->memory);
+            put(metrics, memory, v->name, number(v->memory));
     }
-    json_object_set_new(object, "saturated", saturated);
-    json_object_set_new(object, "memory", memory);
-    put_number(object, "dead", watch->layer[layer].dead);
+    put(metrics, object, "saturated", saturated);
+    put(metrics, object, "memory", memory);
+    put(metrics, object, "dead", number(watch->layer[layer].dead));
 }
 
-static json_t *layers_of(const struct watch *watch)
+static json_t *layers_of(struct metrics *metrics, const struct watch *watch)
 {
     json_t *layers = json_array();
     for (int l = 0; l < watch->trainer->model->layers; l++) {
         const struct watch_layer *layer = &watch->layer[l];
         json_t *object = json_object();
-        put_lags(object, layer);
-        json_object_set_new(object, "horizon", json_integer(layer->facts.horizon));
-        put_number(object, "decay", layer->facts.decay);
-        put_number(object, "sigma", layer->sigma);
-        put_number(object, "radius", layer->radius);
-        put_values(object, watch, l);
-        json_array_append_new(layers, object);
+        put_lags(metrics, object, layer);
+        put(metrics, object, "horizon", json_integer(layer->facts.horizon));
+        put(metrics, object, "decay", number(layer->facts.decay));
+        put(metrics, object, "sigma", number(layer->sigma));
+        put(metrics, object, "radius", number(layer->radius));
+        put_values(metrics, object, watch, l);
+        append(metrics, layers, object);
     }
     return layers;
 }
 
-static json_t *parameters_of(const struct watch *watch)
+static json_t *parameters_of(struct metrics *metrics, const struct watch *watch)
 {
     json_t *parameters = json_object();
     for (int i = 0; i < watch->trainer->model->tensors; i++) {
         json_t *object = json_object();
-        put_number(object, "norm", watch->gradient[i]);
-        put_number(object, "ratio", watch->ratio[i]);
-        json_object_set_new(parameters, watch->trainer->model->tensor[i].name, object);
+        put(metrics, object, "norm", number(watch->gradient[i]));
+        put(metrics, object, "ratio", number(watch->ratio[i]));
+        put(metrics, parameters, watch->trainer->model->tensor[i].name, object);
     }
     return parameters;
 }
@@ -190,35 +206,37 @@ static json_t *parameters_of(const struct watch *watch)
 int record_watch(struct job *job)
 {
     const struct watch *w = job->watch;
+    struct metrics *metrics = &job->metrics;
     json_t *object = json_object();
-    json_object_set_new(object, "layers", layers_of(w));
-    json_object_set_new(object, "parameters", parameters_of(w));
-    put_number(object, "clipped", w->clipped_share);
-    json_object_set_new(object, "truncation", json_integer(w->layer[0].facts.truncation));
-    put_number(object, "seconds", w->seconds);
-    metrics_begin(&job->metrics, job->progress.step);
-    metrics_json(&job->metrics, "watch", object);
-    return metrics_end(&job->metrics, job->error);
+    metrics_begin(metrics, job->progress.step);
+    put(metrics, object, "layers", layers_of(metrics, w));
+    put(metrics, object, "parameters", parameters_of(metrics, w));
+    put(metrics, object, "clipped", number(w->clipped_share));
+    put(metrics, object, "truncation", json_integer(w->layer[0].facts.truncation));
+    put(metrics, object, "seconds", number(w->seconds));
+    metrics_json(metrics, "watch", object);
+    return metrics_end(metrics, job->error);
 }
 
 static int write_warning(struct job *job, const struct warning *w, json_t *where)
 {
     char text[700];
+    struct metrics *metrics = &job->metrics;
     json_t *object = json_object();
-    json_object_set_new(object, "kind", json_string(warn_name(w->kind)));
+    metrics_begin(metrics, job->progress.step);
+    put(metrics, object, "kind", json_string(warn_name(w->kind)));
     if (w->layer >= 0)
-        json_object_set_new(object, "layer", json_integer(w->layer));
-    put_number(object, "value", w->value);
-    put_number(object, "limit", w->limit);
-    json_object_set_new(object, "text", json_string(w->text));
-    json_object_set_new(object, "try", json_string(w->advice));
+        put(metrics, object, "layer", json_integer(w->layer));
+    put(metrics, object, "value", number(w->value));
+    put(metrics, object, "limit", number(w->limit));
+    put(metrics, object, "text", json_string(w->text));
+    put(metrics, object, "try", json_string(w->advice));
     if (where)
-        json_object_set_new(object, "where", where);
+        put(metrics, object, "where", where);
     snprintf(text, sizeof text, "step %lld: %s; try: %s", (long long)job->progress.step, w->text, w->advice);
     job_emit(job, (bptt_event){.kind = BPTT_EVENT_WARNING, .text = text});
-    metrics_begin(&job->metrics, job->progress.step);
-    metrics_json(&job->metrics, "warning", object);
-    return metrics_end(&job->metrics, job->error);
+    metrics_json(metrics, "warning", object);
+    return metrics_end(metrics, job->error);
 }
 
 int record_warning(struct job *job, const struct warning *warning)
