@@ -264,6 +264,54 @@ static void test_vanishing(const struct folder *f)
     tap_ok(!count_lines(f->out, "\"kind\":\"growth\"", &first, &last), "not of growth");
 }
 
+/* The number after `key` in the first line that holds `what`; NaN: there is none. */
+static double number_in(const char *out, const char *what, const char *key)
+{
+    char path[128], line[1 << 14];
+    double value = NAN;
+    snprintf(path, sizeof path, "%s.jsonl", out);
+    FILE *file = fopen(path, "rb");
+    while (file && isnan(value) && fgets(line, sizeof line, file)) {
+        const char *at = strstr(line, what) ? strstr(line, key) : NULL;
+        value = at ? strtod(at + strlen(key), NULL) : NAN;
+    }
+    if (file)
+        fclose(file);
+    return value;
+}
+
+/* h' = 0.8 h + ...: each step back is a factor of 0.8 in every direction, and 0.8^21 is the first below 1 %. */
+static void test_values(const struct folder *f)
+{
+    const char *files[] = {f->text}, *parameters[] = {"embed.weight", "layers.0.U", "layers.0.W", "layers.0.b", "head.weight", "head.bias"};
+    bptt_error error = {0};
+    double square = 0;
+    long first, last;
+    char key[64];
+    write_file(f->cell, "cell even\ninput x\nstate h\nparam U[H, H] = identity\nh' = W x + 0.8 * (U h) + b\n");
+    bptt_train_config c = config_of(f, files, f->out);
+    c.trainer.clip_norm = 1e-3;
+    c.trainer.rate = 1e-3;
+    c.watch = 10;
+    c.steps = 20;
+    tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "a run of known factors%s", error.text);
+    /* float32 gradients; the double ones of the Jacobian are exact */
+    tap_near(number_in(f->out, "\"watch\"", "\"decay\":"), 0.8, 1e-5, "decay");
+    tap_near(number_in(f->out, "\"watch\"", "\"sigma\":"), 0.8, 1e-12, "largest singular value");
+    tap_near(number_in(f->out, "\"watch\"", "\"radius\":"), 0.8, 1e-12, "spectral radius");
+    tap_near(number_in(f->out, "\"watch\"", "\"horizon\":"), 21, 0, "horizon");
+    tap_near(number_in(f->out, "\"watch\"", "\"clipped\":"), 1, 0, "all updates clipped");
+    tap_near(number_in(f->out, "\"watch\"", "\"truncation\":"), 32, 0, "truncation");
+    for (int i = 0; i < 6; i++) {
+        snprintf(key, sizeof key, "\"%s\":{\"norm\":", parameters[i]);
+        double norm = number_in(f->out, "\"watch\"", key);
+        square += norm * norm;
+    }
+    tap_near(sqrt(square), number_in(f->out, "\"loss\"", "\"norm\":"), 1e-6, "norms by parameter add up to the gradient's");
+    int said = count_lines(f->out, "\"kind\":\"clipping\"", &first, &last);
+    tap_ok(said == 1 && first == 20, "clipping is warned of, at step %ld", first);
+}
+
 static void test_bits(const struct folder *f, const char *gradient)
 {
     const char *files[] = {f->text};
@@ -292,6 +340,37 @@ static void test_bits(const struct folder *f, const char *gradient)
     tap_ok(!count_lines(f->other, "\"watch\"", &first, &last), "%s: and none without", gradient);
 }
 
+static int stop_at_19(const bptt_event *event, void *user)
+{
+    (void)user;
+    return event->kind == BPTT_EVENT_STEP && event->step == 19;
+}
+
+static void test_resuming(const struct folder *f)
+{
+    const char *files[] = {f->text};
+    bptt_error error = {0};
+    long first, last;
+    bptt_train_config c = config_of(f, files, f->out);
+    c.cell = "gru";
+    c.watch = 7;
+    tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "a watched run%s", error.text);
+    c.out = f->other;
+    tap_ok(bptt_train(&c, stop_at_19, NULL, NULL, &error) == BPTT_INTERRUPTED, "the same, stopped at 19");
+    error = (bptt_error){0};
+    c.resume = 1;
+    tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "and resumed%s", error.text);
+    tap_ok(same_files(f->out, f->other), "the same bits");
+    tap_ok(count_lines(f->other, "\"watch\":", &first, &last) == 9 && first == 1 && last == 56, "and each look once");
+    c.trainer.memory = 1 << 28;
+    error = (bptt_error){0};
+    tap_ok(bptt_train(&c, NULL, NULL, NULL, &error) == BPTT_ERROR_ARGUMENT, "%s", error.text);
+    c.trainer.memory = 0;
+    c.watch = -1;
+    error = (bptt_error){0};
+    tap_ok(bptt_train(&c, NULL, NULL, NULL, &error) == BPTT_ERROR_ARGUMENT, "%s", error.text);
+}
+
 int main(void)
 {
     struct folder f = folder_new();
@@ -303,6 +382,8 @@ int main(void)
     test_exploding(&f);
     test_not_finite(&f);
     test_vanishing(&f);
+    test_values(&f);
+    test_resuming(&f);
     test_bits(&f, "full");
     test_bits(&f, "segments:8");
     test_bits(&f, "truncated:8,16");
