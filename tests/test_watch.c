@@ -23,12 +23,14 @@ static struct warn_history history_of(const double *loss, const double *norm, lo
 static void test_spike(void)
 {
     const double falling[] = {3.3, 3.1, 3.0, 2.9, 2.7, 2.6, 2.5}, jump[] = {3.3, 3.1, 3.0, 2.9, 2.7, 2.6, 4.9},
-                 noisy[] = {3, 2, 3.5, 2.2, 2.9, 1.9, 3.8}, broken[] = {3, 3, 3, 3, 3, NAN};
+                 low[] = {0.2, 0.21, 0.2, 0.19, 0.2, 0.21, 0.4}, noisy[] = {3, 2, 3.5, 2.2, 2.9, 1.9, 3.8}, broken[] = {3, 3, 3, 3, 3, NAN};
     struct warning w;
     struct warn_history h = history_of(falling, NULL, 7);
     tap_ok(!warn_spike(&h, &w), "a loss that falls is no spike");
     h = history_of(noisy, NULL, 7);
     tap_ok(!warn_spike(&h, &w), "neither is one that goes up and down");
+    h = history_of(low, NULL, 7);
+    tap_ok(!warn_spike(&h, &w), "nor a fifth of a nat where little is left");
     h = history_of(jump, NULL, 4);
     tap_ok(!warn_spike(&h, &w), "four steps are too few to judge by");
     h = history_of(jump, NULL, 7);
@@ -89,7 +91,9 @@ static void test_layer(void)
     l.decay = 1.08;
     tap_ok(!warn_growth(&l, &w), "and not where it is cut after half the steps");
     l = healthy();
-    l.radius = 1.16;                       /* 1.16^64 = 13,000, 1.15^64 = 7,700 */
+    l.radius = 1.16;
+    tap_ok(!warn_radius(&l, &w), "a spectral radius above one that the gradient does not feel");
+    l.decay = 0.96;                        /* 1.16^64 = 13,000, 1.15^64 = 7,700 */
     tap_ok(speaks(warn_radius, l, WARN_RADIUS), "a spectral radius above one");
     l.radius = 1.15;
     tap_ok(!warn_radius(&l, &w), "a little above one is not enough");
@@ -259,7 +263,7 @@ static void test_vanishing(const struct folder *f)
     c.watch = 5;
     tap_ok(!bptt_train(&c, hear, &heard, NULL, &error), "a run vanishes%s", error.text);
     int said = count_lines(f->out, "\"kind\":\"short\"", &first, &last);
-    tap_ok(said == 1 && first <= 20, "and is warned of at step %ld, once", first);
+    tap_ok(said == 1 && first <= 50, "and is warned of at step %ld, once", first);
     tap_ok(strstr(heard.text, "vanishes") != NULL, "%s", heard.text);
     tap_ok(!count_lines(f->out, "\"kind\":\"growth\"", &first, &last), "not of growth");
 }

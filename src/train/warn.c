@@ -7,9 +7,10 @@
 #include <string.h>
 
 static const double NORM_FACTOR = 10,      /* beside the median of the last updates: well outside of what batches differ by */
-    SPIKE_DEVIATIONS = 6, SPIKE_SHARE = 0.15,  /* of the loss: both, so that neither a quiet nor a noisy run is a false alarm */
+    SPIKE_DEVIATIONS = 6, SPIKE_SHARE = 0.15, SPIKE_NATS = 0.25,  /* all three: no false alarm in noisy, quiet, finished runs */
     BACK_FACTOR = 100,                     /* growth of the gradient over the steps it goes back */
     RADIUS_FACTOR = 1e4,                   /* the same by the radius alone, which turning directions do not keep up */
+    STEADY = 0.95,                         /* a gradient that decays faster does not feel the radius */
     SATURATED = 0.8, CLIPPED = 0.5, SHORTER = 4;
 enum { CLIPPED_LEAST = 10, SHORT_LEAST = 8 };  /* updates; steps of a truncation that is worth shortening */
 
@@ -75,7 +76,7 @@ int warn_spike(const struct warn_history *h, struct warning *w)
     double middle = median(value, n);
     for (long i = 0; i < n; i++)
         off[i] = fabs(value[i] - middle);
-    double room = fmax(SPIKE_DEVIATIONS * 1.48 * median(off, n), SPIKE_SHARE * fabs(middle));
+    double room = fmax(SPIKE_DEVIATIONS * 1.48 * median(off, n), fmax(SPIKE_SHARE * fabs(middle), SPIKE_NATS));
     if (!exceeds(w, WARN_SPIKE, -1, newest, middle + room))
         return 0;
     snprintf(w->text, sizeof w->text, "the loss jumped to %.4g, from %.4g before", newest, middle);
@@ -132,7 +133,7 @@ int warn_growth(const struct warn_layer *l, struct warning *w)
 
 int warn_radius(const struct warn_layer *l, struct warning *w)
 {
-    if (isnan(l->radius) || !exceeds(w, WARN_RADIUS, l->layer, l->radius, root(RADIUS_FACTOR, l->truncation)))
+    if (isnan(l->radius) || l->decay < STEADY || !exceeds(w, WARN_RADIUS, l->layer, l->radius, root(RADIUS_FACTOR, l->truncation)))
         return 0;
     snprintf(w->text, sizeof w->text, "the step Jacobian of layer %d has a spectral radius of %.3g: over %ld steps up to %.1e", l->layer,
              l->radius, l->truncation, pow(l->radius, (double)l->truncation));
@@ -160,8 +161,8 @@ int warn_short(const struct warn_layer *l, struct warning *w)
     w->limit = (double)l->truncation / SHORTER;
     snprintf(w->text, sizeof w->text, "the gradient of layer %d %s: it falls below 1 %% within %ld of %ld steps", l->layer,
              l->horizon < SHORT_LEAST ? "vanishes" : "does not use the truncation", l->horizon, l->truncation);
-    snprintf(w->advice, sizeof w->advice, "--gradient segments:%ld or a shorter --length; if longer memory is wanted: a cell with gates, "
-             "--forget-bias 1 or --orthogonal", 2 * l->horizon > 4 ? 2 * l->horizon : 4);
+    snprintf(w->advice, sizeof w->advice, "for longer memory a cell with gates, --forget-bias 1 or --orthogonal; else --gradient "
+             "segments:%ld or a shorter --length, which cost less", 2 * l->horizon > 4 ? 2 * l->horizon : 4);
     return 1;
 }
 

@@ -9,7 +9,8 @@
 #include <time.h>
 
 enum { ROWS = 4, WALK = 8, JACOBIANS = 2, SIGMA_ROUNDS = 10, RADIUS_ROUNDS = 24 };
-enum { REPEAT = 1000, STREAK = 3 };        /* steps until a warning is repeated; looks in a row that make a lasting one */
+enum { REPEAT = 1000 };                    /* steps until a warning is repeated */
+enum { STREAK = 3, LONG_STREAK = 10 };     /* looks in a row that it takes; a model that has learned little is short for a while */
 static const double HORIZON = 0.01;
 
 static double clock_seconds(void)
@@ -370,7 +371,7 @@ static void judge_layer(struct watch *w, const struct warn_layer *facts)
     struct warning warning = {0};
     const struct { int (*rule)(const struct warn_layer *, struct warning *); enum warn_kind kind; int in_a_row; } rules[] = {
         {warn_growth, WARN_GROWTH, 1}, {warn_radius, WARN_RADIUS, 1}, {warn_saturation, WARN_SATURATION, 1},
-        {warn_short, WARN_SHORT, STREAK}, {warn_long, WARN_LONG, STREAK}};
+        {warn_short, WARN_SHORT, LONG_STREAK}, {warn_long, WARN_LONG, STREAK}};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         int found = rules[i].rule(facts, &warning);
         tell(w, rules[i].kind, facts->layer, found, rules[i].in_a_row, &warning);
