@@ -284,6 +284,44 @@ static double number_in(const char *out, const char *what, const char *key)
     return value;
 }
 
+/* The number after the first `key` that comes after `what`. */
+static double number_after(const char *out, const char *what, const char *key)
+{
+    char path[128], line[1 << 14];
+    double value = NAN;
+    snprintf(path, sizeof path, "%s.jsonl", out);
+    FILE *file = fopen(path, "rb");
+    while (file && isnan(value) && fgets(line, sizeof line, file)) {
+        const char *at = strstr(line, what);
+        at = at ? strstr(at, key) : NULL;
+        value = at ? strtod(at + strlen(key), NULL) : NAN;
+    }
+    if (file)
+        fclose(file);
+    return value;
+}
+
+/* A gate that stands at sigmoid(log 19) = 0.95: remembers 20 steps, and is always beyond 0.9. */
+static void test_gates(const struct folder *f)
+{
+    const char *files[] = {f->text};
+    bptt_error error = {0};
+    long first, last;
+    write_file(f->cell, "cell gate\ninput x\nstate h\nparam b_f[H] = 2.944438979166440\nf = sigmoid(b_f)\ni = sigmoid(0 * b_f)\n"
+                        "h' = f * h + i * (W x)\n");
+    bptt_train_config c = config_of(f, files, f->out);
+    c.watch = 10;
+    c.steps = 1;
+    c.forget_bias = 0;
+    c.trainer.rate = 0;
+    tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "a gate that stands still%s", error.text);
+    tap_near(number_after(f->out, "\"saturated\":{", "\"f\":"), 1, 0, "is saturated");
+    tap_near(number_after(f->out, "\"memory\":{", "\"f\":"), 20, 1e-6, "remembers 20 steps, b_f being a float");
+    tap_near(number_after(f->out, "\"watch\"", "\"dead\":"), 1, 0, "in all units");
+    tap_near(number_after(f->out, "\"watch\"", "\"radius\":"), 0.95, 1e-7, "with the radius of the gate");
+    tap_ok(count_lines(f->out, "\"kind\":\"saturation\"", &first, &last) == 1, "and is warned of");
+}
+
 /* h' = 0.8 h + ...: each step back is a factor of 0.8 in every direction, and 0.8^21 is the first below 1 %. */
 static void test_values(const struct folder *f)
 {
@@ -294,8 +332,8 @@ static void test_values(const struct folder *f)
     char key[64];
     write_file(f->cell, "cell even\ninput x\nstate h\nparam U[H, H] = identity\nh' = W x + 0.8 * (U h) + b\n");
     bptt_train_config c = config_of(f, files, f->out);
-    c.trainer.clip_norm = 1e-3;
-    c.trainer.rate = 1e-3;
+    c.trainer.clip_norm = 0.02;
+    c.trainer.rate = 0.1;
     c.watch = 10;
     c.steps = 20;
     tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "a run of known factors%s", error.text);
@@ -311,6 +349,9 @@ static void test_values(const struct folder *f)
         double norm = number_in(f->out, "\"watch\"", key);
         square += norm * norm;
     }
+    /* U begins as the identity, of norm 4; the clipped update is rate * clip long. Weights near 1 are rounded to 6e-8 */
+    double share = number_in(f->out, "\"watch\"", "\"layers.0.U\":{\"norm\":") / sqrt(square);
+    tap_near(number_after(f->out, "\"layers.0.U\":{", "\"ratio\":"), share * 0.1 * 0.02 / 4, 1e-7, "update to weight");
     tap_near(sqrt(square), number_in(f->out, "\"loss\"", "\"norm\":"), 1e-6, "norms by parameter add up to the gradient's");
     int said = count_lines(f->out, "\"kind\":\"clipping\"", &first, &last);
     tap_ok(said == 1 && first == 20, "clipping is warned of, at step %ld", first);
@@ -387,6 +428,7 @@ int main(void)
     test_not_finite(&f);
     test_vanishing(&f);
     test_values(&f);
+    test_gates(&f);
     test_resuming(&f);
     test_bits(&f, "full");
     test_bits(&f, "segments:8");

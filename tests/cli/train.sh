@@ -29,6 +29,21 @@ check "--json: the result comes last" sh -c 'tail -n 1 out | grep -q "\"event\":
 small quiet.safetensors --quiet
 check "--quiet says nothing" [ ! -s out ]
 
+# Warnings go where errors go; a watched run has the same bits.
+cat > loud.cell <<END
+cell loud
+input x
+state h
+param U[H, H] = normal(0.4)
+h' = W x + U h + b
+END
+run "$BPTT" train book.txt --cell ./loud.cell --hidden 16 --length 16 --clip 0 --steps 20 --valid 0 --watch 10 --out loud.safetensors
+err_has "train: warning: step 1: the gradient of layer 0 grows" "--watch warns on standard error"
+run "$BPTT" train book.txt --cell ./loud.cell --hidden 16 --length 16 --clip 0 --steps 20 --valid 0 --watch 10 --out loud.safetensors --json
+out_has '"event": "warning"' "--json: as an event"
+small watched.safetensors --watch 7
+same_file plain.safetensors watched.safetensors "--watch leaves every bit as it was"
+
 # Stopped by a signal as soon as there is a checkpoint, then resumed: the same bits as never stopped.
 stopped()
 {
