@@ -230,6 +230,22 @@ static void test_exploding(const struct folder *f)
     tap_ok(ends == 1 && first >= 1 && first <= end, "at step %ld; the last good one was %ld", first, end);
 }
 
+/* The number after `key` in the first line that holds `what`; NaN: there is none. */
+static double number_in(const char *out, const char *what, const char *key)
+{
+    char path[128], line[1 << 14];
+    double value = NAN;
+    snprintf(path, sizeof path, "%s.jsonl", out);
+    FILE *file = fopen(path, "rb");
+    while (file && isnan(value) && fgets(line, sizeof line, file)) {
+        const char *at = strstr(line, what) ? strstr(line, key) : NULL;
+        value = at ? strtod(at + strlen(key), NULL) : NAN;
+    }
+    if (file)
+        fclose(file);
+    return value;
+}
+
 /* The window is stated where the error states it: both look at the same one, in float and in double precision. */
 static void test_not_finite(const struct folder *f)
 {
@@ -250,6 +266,9 @@ static void test_not_finite(const struct folder *f)
     error = (bptt_error){0};
     tap_ok(bptt_train(&c, NULL, NULL, NULL, &error) == BPTT_ERROR_NOT_FINITE, "a gradient that overflows: %s", error.text);
     tap_ok(count_lines(f->out, "\"state\":\"h\",\"operation\":\"dL/dh on its way back\"}", &first, &last) == 1, "is found on its way back");
+    double time = number_in(f->out, "\"nonfinite\"", "\"time\":");
+    /* of about 1e-4 at the end, times about 30 sqrt(16) a step, beyond 3e38 after twenty steps; a block has more of them */
+    tap_ok(time > 75 && time < 85, "twenty steps from the end: step %g", time);
 }
 
 static void test_vanishing(const struct folder *f)
@@ -266,22 +285,6 @@ static void test_vanishing(const struct folder *f)
     tap_ok(said == 1 && first <= 50, "and is warned of at step %ld, once", first);
     tap_ok(strstr(heard.text, "vanishes") != NULL, "%s", heard.text);
     tap_ok(!count_lines(f->out, "\"kind\":\"growth\"", &first, &last), "not of growth");
-}
-
-/* The number after `key` in the first line that holds `what`; NaN: there is none. */
-static double number_in(const char *out, const char *what, const char *key)
-{
-    char path[128], line[1 << 14];
-    double value = NAN;
-    snprintf(path, sizeof path, "%s.jsonl", out);
-    FILE *file = fopen(path, "rb");
-    while (file && isnan(value) && fgets(line, sizeof line, file)) {
-        const char *at = strstr(line, what) ? strstr(line, key) : NULL;
-        value = at ? strtod(at + strlen(key), NULL) : NAN;
-    }
-    if (file)
-        fclose(file);
-    return value;
 }
 
 /* The number after the first `key` that comes after `what`. */
