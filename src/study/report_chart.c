@@ -117,7 +117,7 @@ static void cover(struct axis_range *r, double value)
     r->high = fmax(r->high, value);
 }
 
-/* Room above and below; on a logarithmic axis 12 decades at most. */
+/* Room above and below; on a logarithmic axis 12 decades at most. What differs by less than ticks can say is level. */
 static void settle(struct axis_range *r, int percent)
 {
     if (r->log) {
@@ -127,7 +127,7 @@ static void settle(struct axis_range *r, int percent)
         r->high *= more;
         return;
     }
-    double span = r->high - r->low, more = span > 0 ? 0.05 * span : fmax(fabs(r->high) * 0.1, 1e-12);
+    double span = r->high - r->low, more = span > 2e-3 * fabs(r->high) ? 0.05 * span : fmax(fabs(r->high) * 0.1, 1e-12);
     r->low = percent || (r->low >= 0 && r->low < 0.25 * r->high) ? 0 : r->low - more;
     r->high = percent ? fmin(fmax(r->high * 1.05, 10), 100) : r->high + more;
 }

@@ -83,11 +83,18 @@ static void add_place(struct finding *item, const json_t *warning)
 {
     const json_t *where = json_object_get(warning, "where");
     size_t used = strlen(item->text);
-    if (json_is_object(where))
-        snprintf(item->text + used, sizeof item->text - used,
-                 " First seen at time step %.0f of the window, layer %.0f, state %s, in %s.",
-                 json_value(json_object_get(where, "time")), json_value(json_object_get(where, "layer")),
-                 text_of(where, "state", "?"), text_of(where, "operation", "?"));
+    const char *state = text_of(where, "state", ""), *operation = text_of(where, "operation", "");
+    double layer = json_value(json_object_get(where, "layer"));
+    if (!json_is_object(where) || !*operation || strstr(item->text, operation))
+        return;
+    used += (size_t)snprintf(item->text + used, sizeof item->text - used, ". First seen at time step %.0f of the window",
+                             json_value(json_object_get(where, "time")));
+    if (used < sizeof item->text && layer >= 0)
+        used += (size_t)snprintf(item->text + used, sizeof item->text - used, ", layer %.0f", layer);
+    if (used < sizeof item->text && *state)
+        used += (size_t)snprintf(item->text + used, sizeof item->text - used, ", state %s", state);
+    if (used < sizeof item->text)
+        snprintf(item->text + used, sizeof item->text - used, ", in %s.", operation);
 }
 
 static const json_t *last_layers(const struct run *run)
@@ -117,6 +124,7 @@ static double most_saturated(const struct run *run)
 }
 
 enum { FEW_STEPS = 8 };                    /* a horizon below is no memory to speak of */
+static const double NEARLY_ALL = 0.95;     /* of a gate's values; many LSTMs learn well with fewer at their ends */
 
 /* What watching can tell of the present counts as it is now. Else what came once or twice in the first half is no more than a
  * note: a network that has learned nothing yet is often far off. */
@@ -130,7 +138,7 @@ static int level_of(const struct run *run, const char *kind, int64_t count, cons
     if (!strcmp(kind, "short"))
         return longest_horizon(run) < FEW_STEPS ? FINDING_LOOK : FINDING_NOTE;
     if (!strcmp(kind, "saturation") && run->watch.count)
-        return most_saturated(run) < limit ? FINDING_NOTE : FINDING_LOOK;
+        return most_saturated(run) < fmax(limit, NEARLY_ALL) ? FINDING_NOTE : FINDING_LOOK;
     return line_step(last) < run->last_step / 2 && count <= 2 ? FINDING_NOTE : FINDING_LOOK;
 }
 
@@ -207,12 +215,33 @@ static void check_memorising(const struct run *run, struct findings *all)
         (long long)run->valid[best].step, low, now);
 }
 
+/* A tenth of the run that was far above its start: it was thrown off, whatever came later. */
+static int was_thrown_off(const struct run *run, double first, struct findings *all)
+{
+    size_t tenth = run->rows / 10, worst = 0;
+    double high = first;
+    for (size_t i = tenth; i + tenth <= run->rows; i += tenth) {
+        double now = mean_loss(run, i, i + tenth);
+        worst = now > high ? i : worst;
+        high = fmax(high, now);
+    }
+    if (!(high > 1.3 * first))
+        return 0;
+    say(add(all, FINDING_LOOK, "rising", run->row[worst].step),
+        "lower the learning rate (--lr) to a third; clip the gradient (--clip 1)",
+        "The training loss rose from %.4g to %.4g after step %lld: the learning rate is too high.", first, high,
+        (long long)run->row[worst].step);
+    return 1;
+}
+
 static void check_progress(const struct run *run, struct findings *all)
 {
     size_t n = run->rows, tenth = n / 10;
     if (n < 50)
         return;
     double first = mean_loss(run, 0, tenth), middle = mean_loss(run, n / 2, n / 2 + tenth), last = mean_loss(run, n - tenth, n);
+    if (was_thrown_off(run, first, all))
+        return;
     if (last > 1.05 * fmin(first, middle))
         say(add(all, FINDING_LOOK, "rising", run->row[n / 2].step),
             "lower the learning rate (--lr) to a third; clip the gradient (--clip 1)",

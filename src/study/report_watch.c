@@ -205,6 +205,45 @@ static const json_t *parameters_of(const struct run *run, size_t i)
     return json_object_get(watch_of(run, i), "parameters");
 }
 
+/* "layers.0.U_f" stands in "layers.0", "head.bias" in "head". */
+static size_t group_length(const char *name)
+{
+    return (size_t)(strrchr(name, '.') ? strrchr(name, '.') - name : (long)strlen(name));
+}
+
+static int same_group(const char *x, const char *y)
+{
+    size_t length = group_length(x);
+    return length == group_length(y) && !strncmp(x, y, length);
+}
+
+/* Norms of parts add up as squares; of ratios the largest tells most. */
+static double group_value(const json_t *parameters, const char *member, const char *key)
+{
+    double squares = NAN, most = NAN;
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)parameters, name, value) {
+        double number = json_value(json_object_get(value, key));
+        if (!same_group(name, member) || isnan(number))
+            continue;
+        squares = (isnan(squares) ? 0 : squares) + number * number;
+        most = fmax(most, number);
+    }
+    return strcmp(key, "norm") ? most : sqrt(squares);
+}
+
+static int is_first_of_group(json_t *parameters, const char *member)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(parameters, name, value)
+        if (same_group(name, member))
+            return !strcmp(name, member);
+    return 1;
+}
+
+/* Each parameter, or where they are many all of a layer as one. */
 static void add_parameters(struct chart *chart, const struct run *runs, size_t count, size_t r, const char *key)
 {
     enum { MOST = 8 };
@@ -212,16 +251,23 @@ static void add_parameters(struct chart *chart, const struct run *runs, size_t c
     json_t *parameters = (json_t *)(run->watch.count ? parameters_of(run, run->watch.count - 1) : NULL), *value;
     const char *name;
     size_t order = 0, most = count > 1 ? MOST / 2 : MOST;
+    int by_group = json_object_size(parameters) > most;
     json_object_foreach(parameters, name, value) {
-        if (order == most)
-            break;
-        struct label label = label_of(runs, count, r, 0, 0, strncmp(name, "layers.", 7) ? name : name + 7);
+        if (order == MOST || (by_group && !is_first_of_group(parameters, name)))
+            continue;
+        char short_name[64];
+        const char *rest = strncmp(name, "layers.", 7) ? name : name + 7;
+        snprintf(short_name, sizeof short_name, "%s%.*s", by_group && rest != name ? "layer " : "",
+                 (int)(by_group ? group_length(rest) : strlen(rest)), rest);
+        struct label label = label_of(runs, count, r, 0, 0, short_name);
         struct curve *curve =
             chart_curve(chart, CURVE_LINE, run_colour(runs, count, r, order), run_dash(count, order), "%s", label.text);
         order++;
-        for (size_t i = 0; i < run->watch.count; i++)
+        for (size_t i = 0; i < run->watch.count; i++) {
+            const json_t *then = parameters_of(run, i);
             curve_point(chart, curve, (double)line_step(run->watch.line[i]),
-                        json_value(json_object_get(json_object_get(parameters_of(run, i), name), key)));
+                        by_group ? group_value(then, name, key) : json_value(json_object_get(json_object_get(then, name), key)));
+        }
     }
 }
 
@@ -229,7 +275,7 @@ static void draw_parameters(const struct run *runs, size_t count, struct charts 
 {
     struct chart *ratio = add_chart(charts, "ratio", "Update-to-weight ratio",
                                     "How far one update moves a parameter, as a share of its size. About 0.001 is usual; "
-                                    "above 0.01 the rate is high, below 0.00001 hardly anything moves.");
+                                    "above 0.01 the rate is high, below 0.00001 hardly anything moves. Of a layer: its largest.");
     struct chart *norms;
     if (ratio) {
         ratio->log_y = 1;

@@ -127,6 +127,31 @@ awk 'BEGIN { for (s = 1; s <= 400; s++) printf "{\"step\":%d,\"loss\":%g}\n", s,
 run "$BPTT" report flat.jsonl
 check "a loss that does not fall is seen" grep -q 'The training loss has hardly fallen' flat.html
 
+# A rate that throws a run far off, from where it comes back
+awk 'BEGIN { for (s = 1; s <= 400; s++) printf "{\"step\":%d,\"loss\":%g}\n", s, 3 + (s > 100 && s < 300 ? 20 : 0) }' > thrown.jsonl
+run "$BPTT" report thrown.jsonl
+check "a loss that rose far above its start is seen" grep -q 'The training loss rose from 3 to 23 .*the learning rate is too high' thrown.html
+check "and no higher rate is advised" sh -c '! grep -q "threefold" thrown.html'
+# Saturation: a share that many runs live with, and nearly all
+for share in 0.9 0.97; do
+    {
+        cat plain.jsonl
+        echo '{"step":300,"warning":{"kind":"saturation","layer":0,"value":0.9,"limit":0.8,"text":"most of o","try":"this"}}'
+        echo '{"step":300,"watch":{"layers":[{"lag":[1],"at":[0],"saturated":{"o":'$share'}}]}}'
+    } > share-$share.jsonl
+    run "$BPTT" report share-$share.jsonl
+done
+check "saturation of nine tenths is a note" grep -q '<h3>Healthy</h3>.*' share-0.9.html
+check "of nearly all a finding" grep -q '<h3>Look at this</h3>' share-0.97.html
+# Where a value was not finite
+cat plain.jsonl > place.jsonl
+echo '{"step":300,"warning":{"kind":"nonfinite","text":"not finite, in U h","try":"a","where":{"time":3,"layer":-1,"state":"","operation":"U h"}}}' >> place.jsonl
+run "$BPTT" report place.jsonl
+check "a place is told once" sh -c '! grep -q "First seen\|layer -1" place.html'
+sed 's/, in U h"/"/' place.jsonl > where.jsonl
+run "$BPTT" report where.jsonl
+check "or added, as far as it is known" grep -q 'First seen at time step 3 of the window, in U h\.' where.html
+
 {
     echo '{"run":{"version":7,"cell":"lstm","lr":"a text","length":-3,"gradient":"nonsense","batch":[1,[2]],"threads":null}}'
     sed '5,7s/"loss":/"loss"/' plain.jsonl
@@ -162,6 +187,8 @@ run "$BPTT" report watched.safetensors
 for id in lags lags-2 jacobian horizon saturation memory clipped ratio parameters; do
     check "what --watch measures is drawn: $id" grep -q "id=\"$id\"" watched.html
 done
+check "every layer is among the parameters" grep -q 'data-n="layer 1"' watched.html
+check "and the output layer" grep -q 'data-n="head"' watched.html
 check "and nothing of it is missing" sh -c '! grep -q "<code>--watch</code>" watched.html'
 run "$BPTT" report kept.safetensors
 is_status 0 "a model stands for its run"
