@@ -144,6 +144,7 @@ static void test_gemm(void)
                 check_gemm(0, sizes[m], sizes[n], sizes[k], (m + n + k) % 2, (m + k) % 2);
     check_gemm(0, 3, 33, 513, 0, 1); /* more than one block of k, of rows, of columns */
     check_gemm(0, 200, 17, 257, 1, 0);
+    check_gemm(0, 70, 20, 2100, 1, 0);
     check_gemm(0, 5, 1100, 40, 0, 0);
     report("gemm", "(k + 2) u sum |a b|, as k products are rounded and added");
     for (int n = 0; n < SIZES; n++)

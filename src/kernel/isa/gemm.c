@@ -16,6 +16,7 @@ enum {
     ROWS_MOST = 192,
     KEPT = 65536,                            /* elements of A: half of a second-level cache of 512 KiB */
     COLUMNS_MOST = 1024,
+    LONG = 8 * DEPTH,                        /* steps of k: then few rows fit, and the matrix would stream by too often */
     FAR = 2 << 20,                           /* elements of B: a part of a third-level cache that others use too */
 };
 
@@ -211,14 +212,33 @@ static long rows_at_once(long k)
     return rows < ROWS_LEAST ? ROWS_LEAST : least(rows, ROWS_MOST);
 }
 
+/* Rows so long that few of them fit into the cache: DEPTH steps of k for many rows at a time, so that B streams by for these
+ * many; c is read and written once for each DEPTH steps. Every element has the same sums as in the other order. */
+static void blocks_outside(long m, long n, long k, const real *a, long lda, const real *packed, real *c, long ldc, int accumulate)
+{
+    long columns = up(tiles[m / strips_of(m)].vecs * VLEN, PANEL);
+    for (long l = 0; l < k; l += DEPTH)
+        for (long j = 0; j < n; j += columns) {
+            struct product p = {least(n - j, columns), least(k - l, DEPTH), a + l, lda, packed + j * k + l * PANEL, k * PANEL,
+                                c + j, ldc, accumulate || l > 0, n * k > FAR};
+            rows_times_panels(p, m);
+        }
+}
+
 void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
 {
     n = padded(n);
     for (long i = 0; i < m && k == 0 && !accumulate; i++)
         memset((real *)c + i * ldc, 0, (size_t)n * sizeof(real));
     long at_once = rows_at_once(k);
+    int outside = k > LONG && at_once < m;
+    at_once = outside ? ROWS_MOST : at_once;
     for (long i = 0; i < m; i += at_once) {
         long rows = least(m - i, at_once);
+        if (outside) {
+            blocks_outside(rows, n, k, (const real *)a + i * lda, lda, packed, (real *)c + i * ldc, ldc, accumulate);
+            continue;
+        }
         long columns = up(tiles[rows / strips_of(rows)].vecs * VLEN, PANEL);
         for (long j = 0; j < n; j += columns) {
             struct product p = {least(n - j, columns), k, (const real *)a + i * lda, lda, (const real *)packed + j * k,
