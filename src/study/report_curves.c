@@ -68,9 +68,10 @@ static double norm_of(const struct run_row *row)
 static void add_smooth(struct chart *chart, struct curve *curve, const struct run *run, double unit,
                        double (*value)(const struct run_row *), double (*back)(double))
 {
-    size_t piece = run->rows / 120 + 1;
+    enum { FEW = 40 };                     /* rows that are shown as they are */
+    size_t piece = run->rows / 120 + 1, back_to = run->rows < FEW ? 0 : piece, on_to = piece + back_to;
     for (size_t at = 0; at < run->rows; at += piece) {
-        size_t from = at >= piece ? at - piece : 0, to = at + 2 * piece < run->rows ? at + 2 * piece : run->rows, count = 0;
+        size_t from = at >= back_to ? at - back_to : 0, to = at + on_to < run->rows ? at + on_to : run->rows, count = 0;
         double sum = 0;
         for (size_t i = from; i < to; i++)
             if (isfinite(value(&run->row[i]))) {

@@ -157,8 +157,10 @@ static void from_warnings(const struct run *run, struct findings *all)
                 text_of(warning, "text", kind), (long long)count, (long long)first, (long long)line_step(last));
         else
             say(item, text_of(warning, "try", ""), "%s (step %lld)", text_of(warning, "text", kind), (long long)first);
-        if (item)
+        if (item) {
+            item->text[0] = (char)(item->text[0] >= 'a' && item->text[0] <= 'z' ? item->text[0] - 'a' + 'A' : item->text[0]);
             add_place(item, warning);
+        }
     }
 }
 

@@ -265,8 +265,8 @@ static void add_parameters(struct chart *chart, const struct run *runs, size_t c
         order++;
         for (size_t i = 0; i < run->watch.count; i++) {
             const json_t *then = parameters_of(run, i);
-            curve_point(chart, curve, (double)line_step(run->watch.line[i]),
-                        by_group ? group_value(then, name, key) : json_value(json_object_get(json_object_get(then, name), key)));
+            double own = json_value(json_object_get(json_object_get(then, name), key));
+            curve_point(chart, curve, (double)line_step(run->watch.line[i]), by_group ? group_value(then, name, key) : own);
         }
     }
 }
@@ -275,7 +275,8 @@ static void draw_parameters(const struct run *runs, size_t count, struct charts 
 {
     struct chart *ratio = add_chart(charts, "ratio", "Update-to-weight ratio",
                                     "How far one update moves a parameter, as a share of its size. About 0.001 is usual; "
-                                    "above 0.01 the rate is high, below 0.00001 hardly anything moves. Of a layer: its largest.");
+                                    "above 0.01 the rate is high, below 0.00001 hardly anything moves. Of a layer: its "
+                                    "largest.");
     struct chart *norms;
     if (ratio) {
         ratio->log_y = 1;
