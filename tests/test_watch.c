@@ -23,7 +23,8 @@ static struct warn_history history_of(const double *loss, const double *norm, lo
 static void test_spike(void)
 {
     const double falling[] = {3.3, 3.1, 3.0, 2.9, 2.7, 2.6, 2.5}, jump[] = {3.3, 3.1, 3.0, 2.9, 2.7, 2.6, 4.9},
-                 low[] = {0.2, 0.21, 0.2, 0.19, 0.2, 0.21, 0.4}, noisy[] = {3, 2, 3.5, 2.2, 2.9, 1.9, 3.8}, broken[] = {3, 3, 3, 3, 3, NAN};
+                 low[] = {0.2, 0.21, 0.2, 0.19, 0.2, 0.21, 0.4},
+                 noisy[] = {3, 2, 3.5, 2.2, 2.9, 1.9, 3.8}, broken[] = {3, 3, 3, 3, 3, NAN};
     struct warning w;
     struct warn_history h = history_of(falling, NULL, 7);
     tap_ok(!warn_spike(&h, &w), "a loss that falls is no spike");
@@ -34,7 +35,8 @@ static void test_spike(void)
     h = history_of(jump, NULL, 4);
     tap_ok(!warn_spike(&h, &w), "four steps are too few to judge by");
     h = history_of(jump, NULL, 7);
-    tap_ok(warn_spike(&h, &w) && w.kind == WARN_SPIKE && w.layer == -1 && w.value == 4.9 && w.limit < 4.9, "a jump is: %s; %s", w.text, w.advice);
+    tap_ok(warn_spike(&h, &w) && w.kind == WARN_SPIKE && w.layer == -1 && w.value == 4.9 && w.limit < 4.9,
+           "a jump is: %s; %s", w.text, w.advice);
     h = history_of(broken, NULL, 6);
     tap_ok(warn_spike(&h, &w), "and so is what is no number");
 }
@@ -50,8 +52,10 @@ static void test_norm(void)
     warn_add(&h, 1, 14);
     tap_ok(!warn_norm(&h, 0, &w), "nine times the median is within the noise of batches");
     warn_add(&h, 1, 16);
-    tap_ok(warn_norm(&h, 0, &w) && w.limit == 15 && strstr(w.advice, "--clip"), "ten times is growth: %s; %s", w.text, w.advice);
-    tap_ok(warn_norm(&h, 1, &w) && !strstr(w.advice, "--clip"), "where the norm is clipped the advice is another: %s", w.advice);
+    tap_ok(warn_norm(&h, 0, &w) && w.limit == 15 && strstr(w.advice, "--clip"), "ten times is growth: %s; %s",
+           w.text, w.advice);
+    tap_ok(warn_norm(&h, 1, &w) && !strstr(w.advice, "--clip"), "where the norm is clipped the advice is another: %s",
+           w.advice);
 }
 
 static void test_clipping(void)
@@ -64,8 +68,8 @@ static void test_clipping(void)
 
 static struct warn_layer healthy(void)
 {
-    return (struct warn_layer){.layer = 1, .lags = 64, .horizon = 40, .truncation = 64, .decay = 0.9, .radius = 0.95, .saturated = 0.3,
-                               .value = "f"};
+    return (struct warn_layer){.layer = 1, .lags = 64, .horizon = 40, .truncation = 64, .decay = 0.9,
+                               .radius = 0.95, .saturated = 0.3, .value = "f"};
 }
 
 static int speaks(int (*rule)(const struct warn_layer *, struct warning *), struct warn_layer l, enum warn_kind kind)
@@ -81,7 +85,8 @@ static void test_layer(void)
 {
     struct warning w;
     struct warn_layer l = healthy();
-    tap_ok(!warn_growth(&l, &w) && !warn_radius(&l, &w) && !warn_saturation(&l, &w) && !warn_short(&l, &w) && !warn_long(&l, &w),
+    tap_ok(!warn_growth(&l, &w) && !warn_radius(&l, &w) && !warn_saturation(&l, &w) && !warn_short(&l, &w) &&
+               !warn_long(&l, &w),
            "a healthy layer");
     l.decay = 1.08;                        /* 1.08^64 = 138, 1.07^64 = 76 */
     tap_ok(speaks(warn_growth, l, WARN_GROWTH), "a gradient that grows by 138 over the truncation");
@@ -112,7 +117,8 @@ static void test_layer(void)
     l.truncation = 32;
     tap_ok(speaks(warn_long, l, WARN_LONG), "a horizon beyond the truncation");
     l.decay = l.radius = l.saturated = NAN;
-    tap_ok(!warn_growth(&l, &w) && !warn_radius(&l, &w) && !warn_saturation(&l, &w) && !warn_long(&l, &w), "what is not known is not said");
+    tap_ok(!warn_growth(&l, &w) && !warn_radius(&l, &w) && !warn_saturation(&l, &w) && !warn_long(&l, &w),
+           "what is not known is not said");
 }
 
 /* ---- runs ---- */
@@ -265,7 +271,8 @@ static void test_not_finite(const struct folder *f)
                         "param b[H] = zeros\nh' = W x + U h + b\n");
     error = (bptt_error){0};
     tap_ok(bptt_train(&c, NULL, NULL, NULL, &error) == BPTT_ERROR_NOT_FINITE, "a gradient that overflows: %s", error.text);
-    tap_ok(count_lines(f->out, "\"state\":\"h\",\"operation\":\"dL/dh on its way back\"}", &first, &last) == 1, "is found on its way back");
+    tap_ok(count_lines(f->out, "\"state\":\"h\",\"operation\":\"dL/dh on its way back\"}", &first, &last) == 1,
+           "is found on its way back");
     double time = number_in(f->out, "\"nonfinite\"", "\"time\":");
     /* of about 1e-4 at the end, times about 30 sqrt(16) a step, beyond 3e38 after twenty steps; a block has more of them */
     tap_ok(time > 75 && time < 85, "twenty steps from the end: step %g", time);
@@ -310,8 +317,8 @@ static void test_gates(const struct folder *f)
     const char *files[] = {f->text};
     bptt_error error = {0};
     long first, last;
-    write_file(f->cell, "cell gate\ninput x\nstate h\nparam b_f[H] = 2.944438979166440\nf = sigmoid(b_f)\ni = sigmoid(0 * b_f)\n"
-                        "h' = f * h + i * (W x)\n");
+    write_file(f->cell, "cell gate\ninput x\nstate h\nparam b_f[H] = 2.944438979166440\nf = sigmoid(b_f)\n"
+                        "i = sigmoid(0 * b_f)\nh' = f * h + i * (W x)\n");
     bptt_train_config c = config_of(f, files, f->out);
     c.watch = 10;
     c.steps = 1;
@@ -328,7 +335,8 @@ static void test_gates(const struct folder *f)
 /* h' = 0.8 h + ...: each step back is a factor of 0.8 in every direction, and 0.8^21 is the first below 1 %. */
 static void test_values(const struct folder *f)
 {
-    const char *files[] = {f->text}, *parameters[] = {"embed.weight", "layers.0.U", "layers.0.W", "layers.0.b", "head.weight", "head.bias"};
+    const char *files[] = {f->text}, 
+               *parameters[] = {"embed.weight", "layers.0.U", "layers.0.W", "layers.0.b", "head.weight", "head.bias"};
     bptt_error error = {0};
     double square = 0;
     long first, last;

@@ -158,7 +158,8 @@ static int find_forward(struct rerun *r, const int32_t *x, struct nonfinite *fou
     for (long t = 0; t < (long)r->trainer->config.length; t++) {
         for (long row = 0; row < batch; row++) {
             double *state = r->state + row * r->states;
-            step_forward(&r->step, r->parameters, r->parameters + model->embed_offset + (long)x[t * batch + row] * model->inputs, state);
+            const double *input = r->parameters + model->embed_offset + (long)x[t * batch + row] * model->inputs;
+            step_forward(&r->step, r->parameters, input, state);
             if (find_in_step(r, t, row, found) || find_in_head(r, t, row, found))
                 return 1;
             take_next(r, state);

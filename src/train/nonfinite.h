@@ -1,4 +1,4 @@
-/* nonfinite.h - where a window first met a value that is not finite: it is run again, step by step and operation by operation. */
+/* nonfinite.h - where a window first met a value that is not finite: it is run again, operation by operation. */
 #ifndef BPTT_TRAIN_NONFINITE_H
 #define BPTT_TRAIN_NONFINITE_H
 
@@ -15,8 +15,8 @@ struct nonfinite {
 long nonfinite_kept(const bptt_trainer *trainer);
 void nonfinite_keep(bptt_trainer *trainer, double *kept);
 
-/* After a window whose loss or gradient was not finite: 1 if the place was found. The trainer's carried states and gradients are
- * lost. */
+/* After a window whose loss or gradient was not finite: 1 if the place was found. The trainer's carried states and
+ * gradients are lost. */
 int nonfinite_find(bptt_trainer *trainer, double *kept, const int32_t *x, const int32_t *y, struct nonfinite *found);
 
 #endif

@@ -254,7 +254,8 @@ static int make_watch(struct job *job)
     if (!job->config.watch)
         return BPTT_OK;
     if (job->config.trainer.memory)
-        return fail(job->error, BPTT_ERROR_ARGUMENT, "--watch takes memory that --memory does not count: leave one of them out");
+        return fail(job->error, BPTT_ERROR_ARGUMENT,
+                    "--watch takes memory that --memory does not count: leave one of them out");
     return watch_new(job->trainer, job->config.watch, &job->watch, job->error);
 }
 

@@ -247,17 +247,18 @@ int record_warning(struct job *job, const struct warning *warning)
 int record_nonfinite(struct job *job, int64_t window, const struct nonfinite *found)
 {
     struct warning w = {.kind = WARN_NONFINITE, .layer = found->layer, .value = NAN, .limit = NAN};
-    json_t *where = json_pack("{s:I, s:I, s:i, s:s, s:s}", "window", (json_int_t)window, "time", (json_int_t)found->time, "layer",
-                              found->layer, "state", found->state, "operation", found->operation);
-    int used = snprintf(w.text, sizeof w.text, "window %lld first meets a value that is not finite at its step %ld", (long long)window,
-                        found->time);
+    json_t *where = json_pack("{s:I, s:I, s:i, s:s, s:s}", "window", (json_int_t)window, "time", (json_int_t)found->time,
+                              "layer", found->layer, "state", found->state, "operation", found->operation);
+    int used = snprintf(w.text, sizeof w.text, "window %lld first meets a value that is not finite at its step %ld",
+                        (long long)window, found->time);
     if (found->layer >= 0)
         used += snprintf(w.text + used, sizeof w.text - (size_t)used, ", layer %d", found->layer);
     if (found->state[0])
         used += snprintf(w.text + used, sizeof w.text - (size_t)used, ", state %s", found->state);
     snprintf(w.text + used, sizeof w.text - (size_t)used, ", in %.160s", found->operation);
-    snprintf(w.advice, sizeof w.advice, "%s", job->config.trainer.clip_norm > 0 ? "lower the learning rate (--lr), or --backtrack"
-             : "clip the gradient (--clip 1), or lower the learning rate (--lr)");
+    snprintf(w.advice, sizeof w.advice, "%s",
+             job->config.trainer.clip_norm > 0 ? "lower the learning rate (--lr), or --backtrack"
+                                               : "clip the gradient (--clip 1), or lower the learning rate (--lr)");
     return write_warning(job, &w, where);
 }
 

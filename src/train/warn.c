@@ -16,7 +16,8 @@ enum { CLIPPED_LEAST = 10, SHORT_LEAST = 8 };  /* updates; steps of a truncation
 
 const char *warn_name(enum warn_kind kind)
 {
-    static const char *const name[WARN_KINDS] = {"growth", "radius", "spike", "saturation", "clipping", "short", "long", "nonfinite"};
+    static const char *const name[WARN_KINDS] = {"growth", "radius", "spike", "saturation",
+                                                "clipping", "short", "long", "nonfinite"};
     return name[kind];
 }
 
@@ -103,8 +104,8 @@ int warn_clipping(long updates, long clipped, double clip, struct warning *w)
 {
     if (updates < CLIPPED_LEAST || !exceeds(w, WARN_CLIPPING, -1, (double)clipped / (double)updates, CLIPPED))
         return 0;
-    snprintf(w->text, sizeof w->text, "%.0f %% of the last %ld updates were clipped: their length is the clip's, not the gradient's",
-             100 * w->value, updates);
+    snprintf(w->text, sizeof w->text,
+             "%.0f %% of the last %ld updates were clipped: their length is the clip's, not the gradient's", 100 * w->value, updates);
     snprintf(w->advice, sizeof w->advice, "raise --clip (now %.4g) if the loss falls smoothly, else lower --lr", clip);
     return 1;
 }
@@ -125,18 +126,19 @@ int warn_growth(const struct warn_layer *l, struct warning *w)
 {
     if (isnan(l->decay) || !exceeds(w, WARN_GROWTH, l->layer, l->decay, root(BACK_FACTOR, l->truncation)))
         return 0;
-    snprintf(w->text, sizeof w->text, "the gradient of layer %d grows by %.3g each step back, over %ld steps by %.1e", l->layer, l->decay,
-             l->truncation, pow(l->decay, (double)l->truncation));
+    snprintf(w->text, sizeof w->text, "the gradient of layer %d grows by %.3g each step back, over %ld steps by %.1e",
+             l->layer, l->decay, l->truncation, pow(l->decay, (double)l->truncation));
     advise(w, against_growth(l->clips));
     return 1;
 }
 
 int warn_radius(const struct warn_layer *l, struct warning *w)
 {
-    if (isnan(l->radius) || l->decay < STEADY || !exceeds(w, WARN_RADIUS, l->layer, l->radius, root(RADIUS_FACTOR, l->truncation)))
+    if (isnan(l->radius) || l->decay < STEADY ||
+        !exceeds(w, WARN_RADIUS, l->layer, l->radius, root(RADIUS_FACTOR, l->truncation)))
         return 0;
-    snprintf(w->text, sizeof w->text, "the step Jacobian of layer %d has a spectral radius of %.3g: over %ld steps up to %.1e", l->layer,
-             l->radius, l->truncation, pow(l->radius, (double)l->truncation));
+    snprintf(w->text, sizeof w->text, "the step Jacobian of layer %d has a spectral radius of %.3g: over %ld steps up to %.1e",
+             l->layer, l->radius, l->truncation, pow(l->radius, (double)l->truncation));
     advise(w, against_growth(l->clips));
     return 1;
 }
@@ -145,8 +147,8 @@ int warn_saturation(const struct warn_layer *l, struct warning *w)
 {
     if (!l->value || isnan(l->saturated) || !exceeds(w, WARN_SATURATION, l->layer, l->saturated, SATURATED))
         return 0;
-    snprintf(w->text, sizeof w->text, "%.0f %% of %.80s in layer %d are saturated: hardly a gradient passes there", 100 * l->saturated, l->value,
-             l->layer);
+    snprintf(w->text, sizeof w->text, "%.0f %% of %.80s in layer %d are saturated: hardly a gradient passes there",
+             100 * l->saturated, l->value, l->layer);
     advise(w, "lower --lr, or decay the weights (--optimizer adamw --weight-decay 0.01)");
     return 1;
 }
@@ -161,8 +163,8 @@ int warn_short(const struct warn_layer *l, struct warning *w)
     w->limit = (double)l->truncation / SHORTER;
     snprintf(w->text, sizeof w->text, "the gradient of layer %d %s: it falls below 1 %% within %ld of %ld steps", l->layer,
              l->horizon < SHORT_LEAST ? "vanishes" : "does not use the truncation", l->horizon, l->truncation);
-    snprintf(w->advice, sizeof w->advice, "for longer memory a cell with gates, --forget-bias 1 or --orthogonal; else --gradient "
-             "segments:%ld or a shorter --length, which cost less", 2 * l->horizon > 4 ? 2 * l->horizon : 4);
+    snprintf(w->advice, sizeof w->advice, "for longer memory a cell with gates, --forget-bias 1 or --orthogonal; else "
+             "--gradient segments:%ld or a shorter --length, which cost less", 2 * l->horizon > 4 ? 2 * l->horizon : 4);
     return 1;
 }
 
@@ -172,7 +174,8 @@ int warn_long(const struct warn_layer *l, struct warning *w)
     if (!(l->decay < 1) || l->horizon < l->truncation)
         return 0;
     *w = (struct warning){.kind = WARN_LONG, .layer = l->layer, .value = (double)l->horizon, .limit = (double)l->truncation};
-    snprintf(w->text, sizeof w->text, "the gradient of layer %d is still above 1 %% after %ld steps, where it is cut: signal is lost", l->layer,
+    snprintf(w->text, sizeof w->text,
+             "the gradient of layer %d is still above 1 %% after %ld steps, where it is cut: signal is lost", l->layer,
              l->truncation);
     advise(w, l->truncation < l->lags ? "a longer truncation, or --gradient random:0.9, which has no bias"
                                       : "a longer --length (a smaller --batch pays for it)");

@@ -10,7 +10,7 @@
 
 enum { ROWS = 4, WALK = 8, JACOBIANS = 2, SIGMA_ROUNDS = 10, RADIUS_ROUNDS = 24 };
 enum { REPEAT = 1000 };                    /* steps until a warning is repeated */
-enum { STREAK = 3, LONG_STREAK = 10 };     /* looks in a row that it takes; a model that has learned little is short for a while */
+enum { STREAK = 3, LONG_STREAK = 10 };     /* looks in a row that it takes; a young model is short for a while */
 static const double HORIZON = 0.01;
 
 static double clock_seconds(void)
@@ -71,8 +71,8 @@ static int allocate(struct watch *w, bptt_error *error)
 static int new_network(struct watch *w, bptt_error *error)
 {
     const bptt_trainer_config *c = &w->trainer->config;
-    struct network_config config = {.steps = (long)c->length, .batch = c->batch < ROWS ? (long)c->batch : ROWS, .threads = c->threads,
-                                    .precision = PRECISION_F32, .gradients = 1};
+    struct network_config config = {.steps = (long)c->length, .batch = c->batch < ROWS ? (long)c->batch : ROWS,
+                                    .threads = c->threads, .precision = PRECISION_F32, .gradients = 1};
     int status = network_new(&w->net, w->trainer->model, &config, error);
     return status ? status : network_allocate(&w->net, error);
 }
