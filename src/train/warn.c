@@ -105,7 +105,8 @@ int warn_clipping(long updates, long clipped, double clip, struct warning *w)
     if (updates < CLIPPED_LEAST || !exceeds(w, WARN_CLIPPING, -1, (double)clipped / (double)updates, CLIPPED))
         return 0;
     snprintf(w->text, sizeof w->text,
-             "%.0f %% of the last %ld updates were clipped: their length is the clip's, not the gradient's", 100 * w->value, updates);
+             "%.0f %% of the last %ld updates were clipped: their length is the clip's, not the gradient's",
+             100 * w->value, updates);
     snprintf(w->advice, sizeof w->advice, "raise --clip (now %.4g) if the loss falls smoothly, else lower --lr", clip);
     return 1;
 }
