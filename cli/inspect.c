@@ -120,6 +120,7 @@ static int inspect(const struct command *command, int argc, char **argv)
     bptt_inspect_report report = {0};
     if (inspect_files(&values, &parsed, &report, &error) != BPTT_OK)
         return say_error(command, &error);
+    bptt_inspect_run(parsed.arguments[0], &report, NULL);      /* a model without metrics has none to tell of */
     if (values.json)
         inspect_emit(&report);
     else

@@ -53,6 +53,7 @@ static void emit_parameters(struct emit *emit, const bptt_inspect_report *r)
         emit_text(emit, "name", r->parameter[i].name);
         emit_number(emit, "weight", r->parameter[i].weight);
         emit_number(emit, "gradient", r->parameter[i].gradient);
+        emit_number(emit, "update", r->parameter[i].update);
         emit_close(emit, '}');
     }
     emit_close(emit, ']');
@@ -135,5 +136,6 @@ void inspect_emit(const bptt_inspect_report *r)
         emit_value(&emit, &r->value[i]);
     emit_close(&emit, ']');
     emit_parameters(&emit, r);
+    emit_number(&emit, "clipped", r->clipped);
     emit_close(&emit, '}');
 }

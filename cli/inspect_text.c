@@ -372,18 +372,22 @@ static void print_values(const struct page *page, const bptt_inspect_report *r)
 
 static void print_parameters(const struct page *page, const bptt_inspect_report *r)
 {
-    static const char *const label[] = {"gradient", "weight", "ratio"};
+    static const char *const label[] = {"gradient", "weight", "ratio", "update"};
     if (r->parameters == 0)
         return;
+    int columns = isfinite(r->clipped) ? 4 : 3;
     putchar('\n');
     paragraph(page, BOLD, "Gradient by parameter");
     paragraph(page, PLAIN, "Norms, of the mean loss over %lld steps.", (long long)r->lags);
-    print_head(page, label, 3, NULL);
+    if (columns == 4)
+        paragraph(page, PLAIN, "Update: how far the last watched one went, as a share of the weight; about 0.001 is usual. Of the run's "
+                  "updates %.3g %% were clipped.", 100 * r->clipped);
+    print_head(page, label, columns, NULL);
     for (size_t i = 0; i < r->parameters; i++) {
         const bptt_inspect_parameter *p = &r->parameter[i];
-        print_row(
-            page,
-            &(struct row){p->name, label, {number(p->gradient), number(p->weight), number(p->gradient / p->weight)}, 3, PLAIN});
+        struct row row = {p->name, label, {number(p->gradient), number(p->weight), number(p->gradient / p->weight), number(p->update)},
+                          columns, PLAIN};
+        print_row(page, &row);
     }
 }
 

@@ -483,7 +483,11 @@ typedef struct bptt_inspect_value {
                                               mean f, in steps; NaN: none of these */
 } bptt_inspect_value;
 
-typedef struct bptt_inspect_parameter { char name[112]; double weight, gradient; } bptt_inspect_parameter;   /* norms */
+typedef struct bptt_inspect_parameter {
+    char name[112];
+    double weight, gradient;               /* norms */
+    double update;                         /* of the run's last watched update: its norm over the weight's; NaN: unknown */
+} bptt_inspect_parameter;
 
 typedef struct bptt_inspect_report {
     int64_t lags, layers, samples;         /* samples: t's looked back from */
@@ -493,6 +497,7 @@ typedef struct bptt_inspect_report {
     bptt_inspect_layer *layer;             /* [layers] */
     size_t values;  bptt_inspect_value *value;
     size_t parameters;  bptt_inspect_parameter *parameter;     /* of the loss over a window, mean over windows */
+    double clipped;                        /* share of the run's updates that were clipped; NaN: unknown */
 } bptt_inspect_report;
 /* On text files (joined), by a model of text. */
 int bptt_inspect(const bptt_model *model, const char *const *files, size_t file_count, const bptt_inspect_options *options,
@@ -500,6 +505,9 @@ int bptt_inspect(const bptt_model *model, const char *const *files, size_t file_
 /* On an input as for bptt_run, with targets as for bptt_gradient, or NULL: then L_t is the sum of the outputs. */
 int bptt_inspect_arrays(const bptt_model *model, const bptt_array *input, const bptt_array *target,
                         const bptt_inspect_options *options, bptt_inspect_report *report, bptt_error *error);
+/* Adds what the training run of the model tells (`clipped`, `update`), if it was watched: from its metrics, or those beside a
+ * model file. An error leaves the report as it was. */
+int bptt_inspect_run(const char *path, bptt_inspect_report *report, bptt_error *error);
 /* Norms by lag, singular values of products, exponents and activities as one picture (owned): SVG. */
 int bptt_inspect_figure(const bptt_inspect_report *report, char **text, bptt_error *error);
 const char *bptt_verdict_name(int verdict);            /* "vanishing", ...; borrowed */

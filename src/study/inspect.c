@@ -136,7 +136,7 @@ int bptt_inspect(const bptt_model *model, const char *const *files, size_t file_
         .model = model, .options = options ? *options : bptt_inspect_defaults(), .report = report, .error = error};
     int32_t *token = NULL;
     int64_t tokens = 0;
-    *report = (bptt_inspect_report){0};
+    *report = (bptt_inspect_report){.clipped = NAN};
     int status = check_options(&s.options, error);
     if (!status && file_count == 0)
         status = fail(error, BPTT_ERROR_ARGUMENT, "no text to look at: name a file");
@@ -243,7 +243,7 @@ int bptt_inspect_arrays(const bptt_model *model, const bptt_array *input, const 
     struct inspect s = {
         .model = model, .options = options ? *options : bptt_inspect_defaults(), .report = report, .error = error};
     double *x = NULL, *y = NULL;
-    *report = (bptt_inspect_report){0};
+    *report = (bptt_inspect_report){.clipped = NAN};
     int status = check_options(&s.options, error);
     if (!status) status = check_arrays(model, input, target, error);
     if (!status) status = take_input(&s, input, &x);

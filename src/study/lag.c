@@ -316,6 +316,7 @@ static void name_parameters(const bptt_model *model, bptt_inspect_report *r)
             square += (double)model->data[tensor->offset + j] * (double)model->data[tensor->offset + j];
         snprintf(r->parameter[i].name, sizeof r->parameter[i].name, "%s", tensor->name);
         r->parameter[i].weight = sqrt(square);
+        r->parameter[i].update = NAN;
     }
 }
 

@@ -116,4 +116,14 @@ bad "a text for a model" "book.txt" book.txt book.txt
 bad "a budget that nothing fits in" "" model.safetensors book.txt --memory 1M
 run "$BPTT" inspect model.safetensors short.txt --jacobians 1
 is_status 0 "four symbols are enough for a lag of one"
+# ---- what the run tells ----
+"$BPTT" train book.txt --cell lstm --hidden 8 --batch 4 --length 16 --steps 20 --watch 5 --clip 0.0001 --valid 0 --quiet \
+    --out watched.safetensors > /dev/null 2>&1
+# shellcheck disable=SC2086
+run "$BPTT" inspect watched.safetensors book.txt $few
+out_has "100 % were clipped" "the share of clipped updates"
+out_has "update" "and how far the last one went"
+# shellcheck disable=SC2086
+run "$BPTT" inspect watched.safetensors book.txt $few --json
+check "as JSON too" grep -Eq '"update": [0-9.e-]+.*"clipped": 1' out
 finish
