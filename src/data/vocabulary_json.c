@@ -85,7 +85,7 @@ static int read_vocabulary(struct vocabulary *vocabulary, const json_t *json, bp
 int vocabulary_from_json(struct vocabulary *vocabulary, const char *json, bptt_error *error)
 {
     *vocabulary = (struct vocabulary){0};
-    json_error_t why;
+    json_error_t why = {0};
     json_t *value = NULL;
     for (int i = 0; !value && i < 2; i++)  /* out of memory may be reported as a fault of the text, but not twice */
         value = json_loads(json, JSON_REJECT_DUPLICATES, &why);

@@ -20,7 +20,7 @@
  * the line, so a line is only faulty if it is so twice. */
 static int is_kept(const char *line, size_t length, int64_t keep_until_step, int *failed)
 {
-    json_error_t error;
+    json_error_t error = {0};
     json_t *json = NULL;
     for (int i = 0; !json && i < 2; i++)
         json = json_loadb(line, length, 0, &error);

@@ -306,7 +306,7 @@ static int add_entry(json_t *header, const char *path, const bptt_array *array, 
         return bad_argument(path, array, fault, error);
     if (bytes > (size_t)INT64_MAX - *offset)
         return bad_argument(path, array, "too large", error);
-    json_error_t why;
+    json_error_t why = {0};
     json_t *name = json_pack_ex(&why, 0, "s", array->name);
     if (!name && json_error_code(&why) == json_error_invalid_utf8)
         return bad_argument(path, array, "its name is not UTF-8", error);
@@ -318,7 +318,7 @@ static int add_entry(json_t *header, const char *path, const bptt_array *array, 
 
 static int add_metadata(json_t *header, const char *path, const char *metadata, bptt_error *error)
 {
-    json_error_t why;
+    json_error_t why = {0};
     if (!metadata)
         return BPTT_OK;
     json_t *json = json_pack_ex(&why, 0, "{s:s}", "bptt", metadata);
