@@ -37,17 +37,23 @@ STANDARD = -std=gnu17 -fPIC -ffp-contract=off $(WARNINGS)
 COMPILE  = $(CC) $(STANDARD) $(OPTIMISE) $(CPPFLAGS) -MMD -MP
 LINK     = $(CC) $(OPTIMISE) $(LDFLAGS)
 
-# Kernels and generated cells are compiled once per instruction set and precision; the program chooses when it starts.
-# (KERNELS is also known to tools/cellgen.c, which lists the code of each cell.)
+# Kernels and generated cells are compiled once per instruction set and precision (16: bfloat16); the program chooses when it
+# starts. (KERNELS is also known to tools/cellgen.c, which lists the code of each cell.)
 KERNEL         = $(if $(VARIANT),,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math -Isrc -Iinclude
 KERNEL.generic = -DKERNEL_ISA=generic
 KERNEL.avx2    = -DKERNEL_ISA=avx2 -mavx2 -mfma
 KERNEL.avx512  = -DKERNEL_ISA=avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+# Products with the machine's own bfloat16 instruction: kernels alone, no cells.
+KERNEL.avx512bf16 = -DKERNEL_ISA=avx512bf16 -DWIDE_ISA=avx512 $(filter -m%,$(KERNEL.avx512)) -mavx512bf16
 
 MACHINE := $(shell $(CC) -dumpmachine 2> /dev/null)
-KERNELS  = generic.32 generic.64
+KERNELS  = generic.16 generic.32 generic.64
 ifneq ($(filter x86_64%,$(MACHINE)),)
-KERNELS += avx2.32 avx512.32
+KERNELS += avx2.16 avx2.32 avx512.16 avx512.32
+ifneq ($(shell $(CC) -mavx512bf16 -E -x c /dev/null 2> /dev/null | head -c 1),)
+PRODUCTS = avx512bf16.16
+STANDARD += -DHAVE_AVX512BF16
+endif
 endif
 
 # ---- Files ----
@@ -57,11 +63,14 @@ GEN = $(BUILD)/gen#                           C generated from cells/, the same 
 
 CELLS     = $(wildcard cells/*.cell)
 GENERATED = $(if $(wildcard tools/cellgen.c),$(CELLS:cells/%.cell=$(GEN)/cell_%.c))
-ISA_NAMES = $(patsubst src/kernel/isa/%.c,%,$(wildcard src/kernel/isa/*.c)) $(GENERATED:$(GEN)/%.c=%)
+ISA_NAMES = $(patsubst src/kernel/isa/%.c,%,$(wildcard src/kernel/isa/*.c))
+WIDE_ONLY = losses optimisers peak#   bfloat16 takes those of single precision
+names_of  = $(filter-out $(if $(filter %.16,$1),$(WIDE_ONLY)),$(ISA_NAMES))
 
 LIB_SOURCES = $(wildcard src/*/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:src/%.c=$(B)/obj/%.o) $(if $(GENERATED),$(B)/obj/builtin.o) \
-              $(foreach kernel,$(KERNELS),$(ISA_NAMES:%=$(B)/obj/%.$(kernel).o))
+              $(foreach kernel,$(KERNELS) $(PRODUCTS),$(patsubst %,$(B)/obj/%.$(kernel).o,$(call names_of,$(kernel)))) \
+              $(foreach kernel,$(KERNELS),$(GENERATED:$(GEN)/%.c=$(B)/obj/%.$(kernel).o))
 CLI_OBJECTS = $(patsubst %.c,$(B)/obj/%.o,$(wildcard cli/*.c))
 TESTS       = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 BENCHES     = $(patsubst bench/%.c,$(B)/bench/%,bench/bench.c $(wildcard bench/bench_*.c))
@@ -120,7 +129,7 @@ $(BUILD)/deps: tools/deps
 	@touch $@
 
 # Every object depends on $(B)/flags, which changes when a command line would.
-SETTINGS = $(COMPILE) | $(LINK) | $(KERNEL) | $(foreach k,generic avx2 avx512,$(KERNEL.$k))
+SETTINGS = $(COMPILE) | $(LINK) | $(KERNEL) | $(foreach k,generic avx2 avx512 avx512bf16,$(KERNEL.$k))
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
@@ -180,7 +189,7 @@ $(B)/obj/%.$1.o: $(GEN)/%.c $(B)/flags | $(BUILD)/deps
 	$$(SAY) "  CC    $$@"
 	$$(Q)$$(COMPILE) $$(kernel_flags) -c -o $$@ $$<
 endef
-$(foreach kernel,$(KERNELS),$(eval $(call kernel_rules,$(kernel))))
+$(foreach kernel,$(KERNELS) $(PRODUCTS),$(eval $(call kernel_rules,$(kernel))))
 
 # ---- Library, program, tests, benchmarks ----
 

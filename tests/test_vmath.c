@@ -161,7 +161,7 @@ static void test_memory(void)
         for (int i = 0; i < VLEN; i++)
             loads &= first[i] == (i < n ? from[i + 1] : 0) && cut[i] == first[i];
         memset(to, 0, sizeof to);
-        v_store_first(to + 1, v_splat(7), n);
+        v_write_first(to + 1, v_splat(7), n);
         for (int i = 0; i < VLEN + 2; i++)
             stores &= to[i] == (i >= 1 && i <= n ? 7 : 0);
         sums &= v_sum_first(v_load(from + 1), n) == (float)((1 << (n + 1)) - 2);

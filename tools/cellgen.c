@@ -78,17 +78,18 @@ static void cell_name(const char *path, char *name, size_t size)
 /* The same kernels as in the Makefile (KERNELS). */
 static void write_code_table(struct text *out, const char *name)
 {
-    static const char *const always[] = {"generic_32", "generic_64"}, *const x86[] = {"avx2_32", "avx512_32"};
-    for (int i = 0; i < 2; i++)
+    static const char *const always[] = {"generic_16", "generic_32", "generic_64"};
+    static const char *const x86[] = {"avx2_16", "avx2_32", "avx512_16", "avx512_32"};
+    for (int i = 0; i < 3; i++)
         text_printf(out, "extern const struct cell_code cell_code_%s_%s;\n", name, always[i]);
     text_add(out, "#if defined(__x86_64__)\n");
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 4; i++)
         text_printf(out, "extern const struct cell_code cell_code_%s_%s;\n", name, x86[i]);
     text_printf(out, "#endif\nstatic const struct cell_code *const code_%s[] = {\n", name);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         text_printf(out, "    &cell_code_%s_%s,\n", name, always[i]);
     text_add(out, "#if defined(__x86_64__)\n");
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 4; i++)
         text_printf(out, "    &cell_code_%s_%s,\n", name, x86[i]);
     text_add(out, "#endif\n};\n");
 }

@@ -25,6 +25,16 @@ int isa_available(enum isa isa)
     return isa == ISA_GENERIC;
 }
 
+int cpu_multiplies_bfloat16(void)
+{
+#if defined(__x86_64__) && defined(HAVE_AVX512BF16)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return 0;
+#endif
+}
+
 static int isa_named(const char *name, enum isa *isa, bptt_error *error)
 {
     for (int i = 0; i < ISA_COUNT; i++) {

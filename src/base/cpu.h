@@ -8,6 +8,7 @@
 enum isa { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_COUNT };
 extern const char *const isa_name[ISA_COUNT];
 int isa_available(enum isa isa);                          /* this machine can run it */
+int cpu_multiplies_bfloat16(void);                        /* AVX-512 BF16, beside ISA_AVX512 */
 enum isa isa_best(void);
 int isa_is_forced(void);                                  /* BPTT_ISA is set */
 int isa_choose(enum isa *isa, bptt_error *error);         /* honours BPTT_ISA: unknown or unavailable is an error */

@@ -26,7 +26,7 @@ struct cell_code {
     const char *name;
     unsigned long long hash;
     const char *isa;
-    int element_size;                      /* 4 or 8 */
+    int element_size;                      /* 2 (bfloat16), 4 or 8 */
     int count;
     stage_fn *const *stage;
 };

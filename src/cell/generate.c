@@ -107,7 +107,7 @@ static void declare_pointers(const struct writer *w)
     for (int place = 0; place < w->program->places; place++) {
         if (!needs_place(w, place))
             continue;
-        text_printf(w->out, "        real *const at_%d = stage_row(&call->value[%d], step, row);   /* %s: %s */\n", place, place,
+        text_printf(w->out, "        elem *const at_%d = stage_row(&call->value[%d], step, row);   /* %s: %s */\n", place, place,
                     kind[w->program->place[place].kind], place_comment(w, place));
     }
 }
@@ -116,7 +116,7 @@ static void load(const struct writer *w, int n, const char *indent)
 {
     char name[96];
     variable(w, n, name, sizeof name);
-    const char *form = at(w, n)->dim == DIM_ONE ? "%sconst vec %s = v_splat(at_%d[0]);\n" : "%sconst vec %s = v_load(at_%d + j);\n";
+    const char *form = at(w, n)->dim == DIM_ONE ? "%sconst vec %s = v_splat(get(at_%d[0]));\n" : "%sconst vec %s = v_load(at_%d + j);\n";
     text_printf(w->out, form, indent, name, w->program->place_of[n]);
 }
 
@@ -168,7 +168,7 @@ static void compute(const struct writer *w, int n, const char *indent)
     expression(w, n);
     text_add(w->out, ";\n");
     if (w->program->stored[n] && at(w, n)->dim == DIM_ONE)
-        text_printf(w->out, "%sat_%d[0] = %s[0];\n", indent, w->program->place_of[n], name);
+        text_printf(w->out, "%sat_%d[0] = put(%s[0]);\n", indent, w->program->place_of[n], name);
     else if (w->program->stored[n])
         text_printf(w->out, "%sv_store(at_%d + j, %s);\n", indent, w->program->place_of[n], name);
 }
@@ -186,7 +186,7 @@ static void finish_sum(const struct writer *w, int n)
     variable(w, n, name, sizeof name);
     text_printf(w->out, "        const vec %s = v_splat(v_sum(sum_%d));\n", name, n);
     if (w->program->stored[n])
-        text_printf(w->out, "        at_%d[0] = %s[0];\n", w->program->place_of[n], name);
+        text_printf(w->out, "        at_%d[0] = put(%s[0]);\n", w->program->place_of[n], name);
 }
 
 static int loop_size(const struct writer *w, struct loop loop)
@@ -277,8 +277,8 @@ int cell_generate(const struct bptt_cell *cell, struct text *out)
 int cell_generate_file(const struct bptt_cell *cell, const char *prelude, const char *symbol, struct text *out)
 {
     text_add(out, prelude);
-    text_add(out, "\nstatic inline real *stage_row(const struct stage_value *value, long step, long row)\n{\n"
-                  "    return (real *)value->base + step * value->step_stride + row * value->row_stride;\n}\n\n");
+    text_add(out, "\nstatic inline elem *stage_row(const struct stage_value *value, long step, long row)\n{\n"
+                  "    return (elem *)value->base + step * value->step_stride + row * value->row_stride;\n}\n\n");
     int status = cell_generate(cell, out);
     text_printf(out, "\n#define TEXT_(x) #x\n#define TEXT(x) TEXT_(x)\n"
                      "extern const struct cell_code %s;\n"

@@ -4,7 +4,8 @@
  *
  * Matrices are row-major with a leading dimension (ld) in elements. Activations have ld a multiple of 16 and rows aligned to
  * 64 bytes, and their padding columns may be overwritten; parameters and gradients have their natural ld and may not be
- * written past their columns. `void *` points to float or double according to the table. */
+ * written past their columns. `void *` points to float, double or bfloat16 according to the table, and to the `wide` table's type
+ * where it is a sum that grows: gradients, what gemm_wide writes. */
 #ifndef BPTT_KERNEL_KERNEL_H
 #define BPTT_KERNEL_KERNEL_H
 
@@ -13,7 +14,7 @@
 #include "../base/cpu.h"
 #include "../base/stage.h"
 
-enum precision { PRECISION_F32, PRECISION_F64, PRECISION_COUNT };
+enum precision { PRECISION_F32, PRECISION_F64, PRECISION_BF16, PRECISION_COUNT };
 
 static inline long padded(long n) { return (n + STAGE_PAD - 1) / STAGE_PAD * STAGE_PAD; }
 
@@ -21,34 +22,40 @@ struct kernels {
     enum isa isa;
     enum precision precision;
     long element_size;
+    long pair;                             /* steps of k that stand together in packed panels: 2 in bfloat16, else 1 */
+    const struct kernels *wide;            /* of gradients, losses and optimisers, which are NULL below in bfloat16; else itself */
 
     /* ---- matrix products ---- */
 
-    /* Packs B [k rows, n columns], B[i][j] = w[i * k_stride + j * n_stride], into panels of 16 columns: padded(n) * k
-     * elements, the missing columns zero. (A weight W [n, k] applied as x W^T: k_stride 1, n_stride k.) */
+    /* Packs B [k rows, n columns], B[i][j] = w[i * k_stride + j * n_stride], into panels of 16 columns: padded(n) *
+     * packed_depth(k) elements, the missing ones zero; packed_at says which is where. (A weight W [n, k] applied as x W^T: k_stride 1, n_stride k.) */
     void (*pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed);
 
     /* c[m, padded(n)] = a[m, k] B (+ c if accumulate). c is an activation: its padding columns are written (zero times). */
     void (*gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
 
-    /* The same for one row, faster, with another order of sums: for rows that are never part of a larger product. */
+    /* The same with c of the wide type. */
+    void (*gemm_wide)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
+
+    /* The same as gemm for one row, faster, with another order of sums: for rows that are never part of a larger product. */
     void (*gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate);
 
-    /* c[m, n] += a[rows, m]^T b[rows, n], the sum over time and batch of outer products (D2L 9.7.16). c natural, ldc >= n.
+    /* c[m, n] += a[rows, m]^T b[rows, n], the sum over time and batch of outer products (D2L 9.7.16). c wide, natural, ldc >= n.
      * scratch: gemm_tn_scratch elements. Sums over fixed blocks of rows counted from row 0. */
     void (*gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
                     void *scratch);
     long (*gemm_tn_scratch)(long m, long n, long rows);
 
     /* ---- rows ---- */
-    void (*column_sum)(long rows, long n, const void *a, long lda, void *y);                 /* y[n] += sum_r a[r, n] */
+    void (*column_sum)(long rows, long n, const void *a, long lda, void *y);                 /* y[n] += sum_r a[r, n]; y wide */
     void (*add_row)(long rows, long n, const void *row, void *c, long ldc);                  /* c[r, :] += row (n natural) */
     void (*gather)(long rows, long n, const int32_t *index, const void *table, long ldt, void *out, long ldo);
-    /* table[index[r], c0:c1] += a[r, c0:c1], in the order of r */
+    /* table[index[r], c0:c1] += a[r, c0:c1], in the order of r; table wide */
     void (*scatter_add)(long rows, long c0, long c1, const int32_t *index, const void *a, long lda, void *table, long ldt);
     void (*add)(long rows, long n, const void *a, long lda, void *c, long ldc);              /* c += a */
     void (*multiply)(long rows, long n, const void *a, long lda, void *c, long ldc);         /* c *= a */
     void (*fill)(long n, double value, void *y);
+    void (*scale)(long n, double value, void *y);                                            /* y *= value */
     /* float (or double: from_size 8) rows with stride ldx to activations, and back */
     void (*load_rows)(long rows, long n, const void *x, int from_size, long ldx, void *out, long ldo);
     void (*store_rows)(long rows, long n, const void *a, long lda, void *x, int to_size, long ldx);
@@ -80,6 +87,15 @@ struct kernels {
      * bytes, read and written, so that the compiler cannot leave them out ---- */
     double (*multiply_adds)(void *result);
 };
+
+static inline long packed_depth(const struct kernels *kernels, long k) { return (k + kernels->pair - 1) / kernels->pair * kernels->pair; }
+
+/* Where element [i][j] of a packed matrix of k rows stands. */
+static inline long packed_at(const struct kernels *kernels, long k, long i, long j)
+{
+    long pair = kernels->pair, panel = j / STAGE_PAD * packed_depth(kernels, k) * STAGE_PAD;
+    return panel + i / pair * pair * STAGE_PAD + j % STAGE_PAD * pair + i % pair;
+}
 
 /* The table for an instruction set (which must be available) and precision; never NULL. */
 const struct kernels *kernels_get(enum isa isa, enum precision precision);

@@ -1,8 +1,9 @@
 /* vmath.h - vectors of numbers and the functions of the cell language on them. Self-contained: its text also goes in
  * front of the code that is generated for a user's own cell.
  *
- * KERNEL_BITS (32 or 64) chooses the number, the compiler's flags choose the width. In single precision every function
- * is a polynomial without branches or tables, the worst error below in units in the last place (ulp), found by
+ * KERNEL_BITS chooses the number that is stored (`elem`) and the one that is computed with (`real`): 64 double, 32 float, 16
+ * bfloat16 stored and float computed with: the upper half of a float, rounded to nearest even where it is stored. The
+ * compiler's flags choose the width. In single precision every function is a polynomial without branches or tables, the worst error below in units in the last place (ulp), found by
  * tests/test_vmath.c against double precision over all magnitudes; in double precision it is libm, lane by lane.
  *
  *     exp 2.8   log 0.9   sigmoid 2.6   tanh 2.6   softplus 1.8   sin, cos 0.6   sqrt and / rounded once
@@ -31,37 +32,98 @@ enum { VBYTES = 32 };
 enum { VBYTES = 16 };
 #endif
 
-#if KERNEL_BITS == 32
-typedef float real;
-typedef int32_t integer;
-typedef uint32_t unsigned_integer;
-#else
+#if KERNEL_BITS == 64
 typedef double real;
 typedef int64_t integer;
 typedef uint64_t unsigned_integer;
+#else
+typedef float real;
+typedef int32_t integer;
+typedef uint32_t unsigned_integer;
+#endif
+#if KERNEL_BITS == 16
+typedef uint16_t elem;
+#else
+typedef real elem;
 #endif
 
 typedef real vec __attribute__((vector_size(VBYTES)));
 typedef integer ivec __attribute__((vector_size(VBYTES)));
 typedef unsigned_integer uvec __attribute__((vector_size(VBYTES)));   /* sums of bit patterns may wrap around */
-typedef real vec_anywhere __attribute__((vector_size(VBYTES), aligned(KERNEL_BITS / 8), may_alias));
-enum { VLEN = VBYTES / (KERNEL_BITS / 8) };
+typedef real vec_anywhere __attribute__((vector_size(VBYTES), aligned(sizeof(real)), may_alias));
+enum { VLEN = VBYTES / sizeof(real) };
 
 /* ---- memory; p needs no alignment ---- */
 
-static inline vec v_load(const real *p) { return *(const vec_anywhere *)p; }
-static inline void v_store(real *p, vec a) { *(vec_anywhere *)p = a; }
+static inline vec v_read(const real *p) { return *(const vec_anywhere *)p; }
+static inline void v_write(real *p, vec a) { *(vec_anywhere *)p = a; }
 static inline vec v_splat(real a) { return (vec){0} + a; }
 
-/* The first n lanes (n <= VLEN), the others zero; nothing beyond them is touched. */
-static inline vec v_load_first(const real *p, long n)
+#if KERNEL_BITS == 16
+
+typedef uint16_t halves __attribute__((vector_size(VBYTES / 2), aligned(2), may_alias));
+
+static inline vec v_load(const elem *p)
 {
-    real lanes[VLEN] = {0};
-    memcpy(lanes, p, (size_t)n * sizeof(real));
+    return (vec)(__builtin_convertvector(*(const halves *)p, uvec) << 16);
+}
+
+/* To nearest, ties to even; NaN stays NaN, whatever its payload. */
+static inline void v_store(elem *p, vec a)
+{
+    uvec bits = (uvec)a;
+    uvec rounded = bits + 0x7FFF + ((bits >> 16) & 1);
+    uvec kept = (((uvec)(a == a) & rounded) | ((uvec)(a != a) & (bits | 0x400000))) >> 16;
+#if defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16((__m512i)kept));
+#elif defined(__AVX2__)
+    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32((__m256i)kept, (__m256i)kept), 0x08);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(packed));
+#else
+    *(halves *)p = __builtin_convertvector(kept, halves);
+#endif
+}
+
+static inline real get(elem a)
+{
+    uint32_t bits = (uint32_t)a << 16;
+    real value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline elem put(real a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return (elem)((a == a ? bits + 0x7FFF + ((bits >> 16) & 1) : bits | 0x400000) >> 16);
+}
+
+#else
+
+static inline vec v_load(const elem *p) { return v_read(p); }
+static inline void v_store(elem *p, vec a) { v_write(p, a); }
+static inline real get(elem a) { return a; }
+static inline elem put(real a) { return a; }
+
+#endif
+
+/* The first n lanes (n <= VLEN), the others zero; nothing beyond them is touched. */
+static inline vec v_load_first(const elem *p, long n)
+{
+    elem lanes[VLEN] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof(elem));
     return v_load(lanes);
 }
 
-static inline void v_store_first(real *p, vec a, long n)
+static inline vec v_read_first(const real *p, long n)
+{
+    real lanes[VLEN] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof(real));
+    return v_read(lanes);
+}
+
+static inline void v_write_first(real *p, vec a, long n)
 {
     memcpy(p, &a, (size_t)n * sizeof(real));
 }
@@ -92,7 +154,7 @@ static inline vec v_square(vec a) { return a * a; }
 static inline real v_sum(vec a)
 {
     real lanes[VLEN];
-    v_store(lanes, a);
+    v_write(lanes, a);
     for (int half = VLEN / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++)
             lanes[i] += lanes[i + half];
@@ -114,13 +176,13 @@ static inline real v_sum_first(vec a, long n) { return v_sum(v_first(a, n)); }
 static inline vec v_each(vec a, real (*f)(real))
 {
     real lanes[VLEN];
-    v_store(lanes, a);
+    v_write(lanes, a);
     for (int i = 0; i < VLEN; i++)
         lanes[i] = f(lanes[i]);
-    return v_load(lanes);
+    return v_read(lanes);
 }
 
-#if KERNEL_BITS == 32
+#if KERNEL_BITS != 64
 
 /* Limits that let NaN pass: x86 takes the second operand where one is NaN. */
 static inline vec v_at_most(vec a, real limit)
@@ -152,10 +214,10 @@ static inline vec v_abs(vec a) { return v_and(a, (ivec){0} + INT32_MAX); }
 static inline vec v_sqrt(vec a)
 {
     real lanes[VLEN];
-    v_store(lanes, a);
+    v_write(lanes, a);
     for (int i = 0; i < VLEN; i++)
         lanes[i] = sqrtf(lanes[i]);
-    return v_load(lanes);
+    return v_read(lanes);
 }
 
 /* exp(x) = 4^m exp(r), |r| <= ln 2: with an even power of two the scaling is two equal multiplications, which reach
@@ -309,10 +371,10 @@ static inline vec v_turn(vec a, int quarters)
     if (v_any(~(v_abs(a) <= v_splat(0x1p20f))))
         return v_each(a, quarters ? cosf : sinf);
     real lanes[VLEN];
-    v_store(lanes, a);
+    v_write(lanes, a);
     for (int i = 0; i < VLEN; i++)
         lanes[i] = v_circle(lanes[i], quarters);
-    return v_load(lanes);
+    return v_read(lanes);
 }
 
 static inline vec v_sin(vec a) { return v_turn(a, 0); }

@@ -13,6 +13,11 @@ static size_t add_region(struct network *net, enum plan_kind kind, long elements
     return plan_add(&net->plan, kind, (size_t)(elements > 0 ? elements : 1), (size_t)net->kernels->element_size);
 }
 
+static size_t add_wide_region(struct network *net, enum plan_kind kind, long elements)
+{
+    return plan_add(&net->plan, kind, (size_t)(elements > 0 ? elements : 1), (size_t)net->kernels->wide->element_size);
+}
+
 /* ---- memory ---- */
 
 static int state_regions(struct network *net, size_t **list, int states)
@@ -108,11 +113,13 @@ static void add_head_regions(struct network *net)
     const bptt_model *model = net->model;
     struct network_memory *m = net->memory;
     long rows = net->block * net->config.batch, o = padded(model->outputs);
-    m->logits = add_region(net, PLAN_SCRATCH, rows * o);
-    m->target = model->loss == BPTT_MSE ? add_region(net, PLAN_SCRATCH, rows * o) : NO_REGION;
+    m->logits = add_wide_region(net, PLAN_SCRATCH, rows * o);
+    m->dlogits = is_narrow(net) && net->config.gradients ? add_region(net, PLAN_SCRATCH, rows * o) : m->logits;
+    m->target = model->loss == BPTT_MSE ? add_wide_region(net, PLAN_SCRATCH, rows * o) : NO_REGION;
     m->loss_rows = plan_add(&net->plan, PLAN_SCRATCH, (size_t)rows + 1, sizeof(double));
-    m->head = model->head ? add_region(net, PLAN_PACKED, o * model->top) : NO_REGION;
-    m->head_back = model->head && net->config.gradients ? add_region(net, PLAN_PACKED, padded(model->top) * model->outputs) : NO_REGION;
+    m->head = model->head ? add_region(net, PLAN_PACKED, o * packed_depth(net->kernels, model->top)) : NO_REGION;
+    m->head_back = model->head && net->config.gradients ? 
+                   add_region(net, PLAN_PACKED, padded(model->top) * packed_depth(net->kernels, model->outputs)) : NO_REGION;
     long widest = 0;
     for (int l = 0; l < model->layers; l++)
         widest = net->layer[l].output_width > widest ? net->layer[l].output_width : widest;
@@ -129,12 +136,13 @@ static void add_input_regions(struct network *net)
     m->dinput = gradients ? add_region(net, PLAN_SCRATCH, net->block * batch * first->input_width) : NO_REGION;
     m->dsum = gradients && net->config.input_gradient ? add_region(net, PLAN_SCRATCH, net->block * batch * first->input_width) : NO_REGION;
     m->table = net->table ? add_region(net, PLAN_PACKED, v * table) : NO_REGION;
-    m->dtable = net->table && gradients ? add_region(net, PLAN_GRADIENTS, v * table) : NO_REGION;
-    m->table_work = net->table && gradients ? add_region(net, PLAN_SCRATCH, v * first->input_width) : NO_REGION;
+    m->dtable = net->table && gradients ? add_wide_region(net, PLAN_GRADIENTS, v * table) : NO_REGION;
+    m->table_given = net->table && gradients && is_narrow(net) ? add_region(net, PLAN_SCRATCH, v * table) : m->dtable;
+    m->table_work = net->table && gradients ? add_wide_region(net, PLAN_SCRATCH, v * first->input_width) : NO_REGION;
     long widest = 0;
     for (int i = 0; i < model->cell->params; i++)
         widest = model->slot[0][i].rows > widest ? model->slot[0][i].rows : widest;
-    m->table_packed = net->table && gradients ? add_region(net, PLAN_SCRATCH, first->input_width * widest) : NO_REGION;
+    m->table_packed = net->table && gradients ? add_region(net, PLAN_SCRATCH, first->input_width * packed_depth(net->kernels, widest)) : NO_REGION;
 }
 
 static long gradient_scratch(const struct network *net)
@@ -164,7 +172,7 @@ static void add_shared_regions(struct network *net)
     m->scratch_bytes = (m->scratch_bytes + 63) / 64 * 64;
     m->scratch = plan_add(&net->plan, PLAN_SCRATCH, m->scratch_bytes + 64, (size_t)pool_workers(net->pool));
     m->parameters = net->kernels->element_size == 4 ? NO_REGION : add_region(net, PLAN_PARAMETERS, padded(count));
-    m->gradients = net->config.gradients ? add_region(net, PLAN_GRADIENTS, padded(count)) : NO_REGION;
+    m->gradients = net->config.gradients ? add_wide_region(net, PLAN_GRADIENTS, padded(count)) : NO_REGION;
 }
 
 static int pointer_lists(struct network *net)
@@ -399,7 +407,7 @@ void network_reset(struct network *net)
 
 void network_clear_gradients(struct network *net)
 {
-    memset(net->gradients, 0, (size_t)(net->model->count * net->kernels->element_size));
+    memset(net->gradients, 0, (size_t)(net->model->count * net->kernels->wide->element_size));
 }
 
 void network_clear_final_gradient(struct network *net)
@@ -430,7 +438,18 @@ void network_set_truncation(struct network *net, long steps)
 
 static int is_finite(const struct network *net, const void *values, long n)
 {
-    return isfinite(net->kernels->sum_of_squares(n, values));
+    return isfinite(net->kernels->wide->sum_of_squares(n, values));
+}
+
+static int are_finite(const struct network *net, const void *values, long n)
+{
+    const uint16_t *bits = values;
+    if (!is_narrow(net))
+        return is_finite(net, values, n);
+    for (long i = 0; i < n; i++)
+        if ((bits[i] & 0x7F80) == 0x7F80)
+            return 0;
+    return 1;
 }
 
 static int find_in_states(const struct network *net, char *where, size_t size)
@@ -439,7 +458,7 @@ static int find_in_states(const struct network *net, char *where, size_t size)
         for (int l = 0; l < net->model->layers; l++) {
             for (int i = 0; i < net->model->cell->states; i++) {
                 long one = state_elements(net, l, i);
-                if (is_finite(net, shift_const(net, net->layer[l].state[i], (t + 1) * one), one))
+                if (are_finite(net, shift_const(net, net->layer[l].state[i], (t + 1) * one), one))
                     continue;
                 snprintf(where, size, "state %s of layer %d, step %ld of the window", net->model->cell->state[i].name, l, t);
                 return 1;
@@ -455,7 +474,7 @@ int network_find_not_finite(const struct network *net, char *where, size_t size)
         return 1;
     for (int i = net->model->tensors - 1; net->gradients && i >= 0; i--) {
         const struct tensor *tensor = &net->model->tensor[i];
-        if (is_finite(net, shift_const(net, net->gradients, tensor->offset), tensor->count))
+        if (is_finite(net, shift_wide(net, net->gradients, tensor->offset), tensor->count))
             continue;
         snprintf(where, size, "gradient of %s", tensor->name);
         return 1;

@@ -91,7 +91,7 @@ struct network {
     /* by layer and state: what the next window starts from [B][width]; gradients: dL/d(that) of the last window */
     void ***carried, ***initial_gradient, ***final_gradient;
     void *parameters;                      /* the model's in this precision: f32 the model's own */
-    void *gradients;                       /* model->count elements, laid out as the parameters */
+    void *gradients;                       /* model->count elements of the kernels' wide type, laid out as the parameters */
 };
 
 int network_new(struct network *net, const bptt_model *model, const struct network_config *config, bptt_error *error);

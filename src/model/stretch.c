@@ -252,7 +252,19 @@ int stretch_forward(struct stretch *s, bptt_error *error)
 
 static void *logit_rows(const struct stretch *s, long from)
 {
-    return shift(s->net, region(s->net, s->net->memory->logits), from * padded(s->net->model->outputs));
+    return shift_wide(s->net, region(s->net, s->net->memory->logits), from * padded(s->net->model->outputs));
+}
+
+/* dL/dlogits as products take them. */
+static void *logit_gradient_rows(const struct stretch *s, long from)
+{
+    return shift(s->net, region(s->net, s->net->memory->dlogits), from * padded(s->net->model->outputs));
+}
+
+static const void *head_bias(const struct network *net)
+{
+    const bptt_model *model = net->model;
+    return is_narrow(net) ? (const void *)(model->data + model->bias_offset) : shift_const(net, net->parameters, model->bias_offset);
 }
 
 static void apply_head(struct stretch *s, long from, long to)
@@ -264,12 +276,11 @@ static void apply_head(struct stretch *s, long from, long to)
     const void *seen = seen_output(s, (int)model->layers - 1, &stride), *y = shift_const(net, seen, from * stride);
     void *out = logit_rows(s, from);
     if (!model->head) {
-        for (long r = 0; r < to - from; r++)
-            memcpy(shift(net, out, r * o), shift_const(net, y, r * stride), (size_t)(o * k->element_size));
+        k->store_rows(to - from, model->outputs, y, stride, out, (int)k->wide->element_size, o);
         return;
     }
-    k->gemm(to - from, model->outputs, model->top, y, stride, region(net, net->memory->head), out, o, 0);
-    k->add_row(to - from, model->outputs, shift(net, net->parameters, model->bias_offset), out, o);
+    k->gemm_wide(to - from, model->outputs, model->top, y, stride, region(net, net->memory->head), out, o, 0);
+    k->wide->add_row(to - from, model->outputs, head_bias(net), out, o);
 }
 
 /* 1 over the number of terms in a mean over so many steps. */
@@ -287,14 +298,14 @@ static void apply_loss(struct stretch *s, long from, long to)
     long o = padded(model->outputs);
     double *loss = (double *)region(net, net->memory->loss_rows) + from;
     if (model->loss == BPTT_CROSS_ENTROPY) {
-        net->kernels->softmax_cross_entropy(to - from, model->outputs, logit_rows(s, from), o,
+        net->kernels->wide->softmax_cross_entropy(to - from, model->outputs, logit_rows(s, from), o,
                                             (const int32_t *)s->target + from, mean_scale(s, s->mean_over), loss);
         return;
     }
-    void *target = shift(net, region(net, net->memory->target), from * o);
+    void *target = shift_wide(net, region(net, net->memory->target), from * o);
     const char *given = (const char *)s->target + from * model->outputs * s->window->element_size;
-    net->kernels->load_rows(to - from, model->outputs, given, s->window->element_size, model->outputs, target, o);
-    net->kernels->squared_error(to - from, model->outputs, logit_rows(s, from), o, target, o, mean_scale(s, s->mean_over), loss);
+    net->kernels->wide->load_rows(to - from, model->outputs, given, s->window->element_size, model->outputs, target, o);
+    net->kernels->wide->squared_error(to - from, model->outputs, logit_rows(s, from), o, target, o, mean_scale(s, s->mean_over), loss);
 }
 
 /* dL/do of rows that have no target: given, or zero (where there is only a final gradient). */
@@ -321,18 +332,19 @@ static void head_rows(struct stretch *s, long from, long to)
     if (window->output || s->target)
         apply_head(s, from, to);
     if (window->output)
-        k->store_rows(to - from, model->outputs, logit_rows(s, from), o, (char *)window->output + at * model->outputs * window->element_size,
-                      window->element_size, model->outputs);
+        k->wide->store_rows(to - from, model->outputs, logit_rows(s, from), o,
+                            (char *)window->output + at * model->outputs * window->element_size, window->element_size, model->outputs);
     if (s->target)
         apply_loss(s, from, to);
     if (!s->backward)
         return;
+    void *d = model->head ? logit_gradient_rows(s, from) : dy;
     if (!s->target)
-        given_gradient(s, from, to, model->head ? logit_rows(s, from) : dy, o);
+        given_gradient(s, from, to, d, o);
+    else if (d != logit_rows(s, from))
+        k->load_rows(to - from, model->outputs, logit_rows(s, from), (int)k->wide->element_size, o, d, o);
     if (model->head)
-        k->gemm(to - from, model->top, model->outputs, logit_rows(s, from), o, region(net, net->memory->head_back), dy, width, 0);
-    else if (s->target)
-        memcpy(dy, logit_rows(s, from), (size_t)((to - from) * width * k->element_size));
+        k->gemm(to - from, model->top, model->outputs, d, o, region(net, net->memory->head_back), dy, width, 0);
 }
 
 static void head_gradient_task(void *context, long task, int worker)
@@ -342,11 +354,11 @@ static void head_gradient_task(void *context, long task, int worker)
     const bptt_model *model = net->model;
     long o = padded(model->outputs), stride, from = task * 48, to = from + 48 < model->outputs ? from + 48 : model->outputs;
     const void *y = seen_output(s, (int)model->layers - 1, &stride);
-    const void *d = shift(net, logit_rows(s, 0), from);
+    const void *d = shift(net, logit_gradient_rows(s, 0), from);
     net->kernels->gemm_tn(to - from, model->top, s->rows, d, o, y, stride,
-                          shift(net, net->gradients, model->head_offset + from * model->top), model->top,
+                          shift_wide(net, net->gradients, model->head_offset + from * model->top), model->top,
                           net->layer[0].scratch + (size_t)worker * net->memory->scratch_bytes);
-    net->kernels->column_sum(s->rows, to - from, d, o, shift(net, net->gradients, model->bias_offset + from));
+    net->kernels->column_sum(s->rows, to - from, d, o, shift_wide(net, net->gradients, model->bias_offset + from));
 }
 
 static void sum_losses(struct stretch *s)
@@ -415,7 +427,7 @@ static void embed_gradient_task(void *context, long task, int worker)
     struct network *net = s->net;
     long inputs = net->model->inputs, from = task * 64, to = from + 64 < inputs ? from + 64 : inputs;
     net->kernels->scatter_add(s->rows, from, to, s->token, region(net, net->memory->dinput), net->layer[0].input_width,
-                              shift(net, net->gradients, net->model->embed_offset), inputs);
+                              shift_wide(net, net->gradients, net->model->embed_offset), inputs);
 }
 
 static void input_gradient_rows(struct stretch *s, long from, long to)
@@ -489,7 +501,7 @@ void stretch_clear_table_gradient(struct network *net)
 {
     if (net->table)
         memset(region(net, net->memory->dtable), 0,
-               (size_t)(net->model->vocabulary * layer_table_width(&net->layer[0]) * net->kernels->element_size));
+               (size_t)(net->model->vocabulary * layer_table_width(&net->layer[0]) * net->kernels->wide->element_size));
 }
 
 void stretch_finish_table_gradient(struct network *net)
@@ -497,8 +509,13 @@ void stretch_finish_table_gradient(struct network *net)
     const bptt_model *model = net->model;
     if (!net->table)
         return;
+    long width = layer_table_width(&net->layer[0]);
+    void *given = region(net, net->memory->table_given);
+    if (is_narrow(net))
+        net->kernels->load_rows(model->vocabulary, width, region(net, net->memory->dtable), (int)net->kernels->wide->element_size, width,
+                                given, width);
     layer_table_backward(&net->layer[0], shift(net, net->parameters, model->embed_offset), model->vocabulary, model->inputs,
-                         net->parameters, region(net, net->memory->dtable), net->gradients,
-                         shift(net, net->gradients, model->embed_offset), region(net, net->memory->table_work),
+                         net->parameters, given, net->gradients,
+                         shift_wide(net, net->gradients, model->embed_offset), region(net, net->memory->table_work),
                          region(net, net->memory->table_packed));
 }

@@ -17,8 +17,10 @@ struct network_memory {
     size_t scratch, scratch_bytes;
     size_t input, dinput, dsum;            /* layer 0's x and dx; room to add to a dx that is there already */
     size_t logits, target, loss_rows, head, head_back;
+    size_t dlogits;                        /* logits, or where these are wider than what products take, a copy for products */
     size_t drop_mask;
     size_t table, dtable, table_work, table_packed;
+    size_t table_given;                    /* dtable, or a copy for products */
     size_t parameters, gradients;
     size_t slots, staging;                 /* kept states [slots][state_bytes]; one on its way to or from disk */
     size_t links;                          /* [steps + 1] double: what the gradient that crosses each position is scaled by */
@@ -34,6 +36,17 @@ static inline void *shift(const struct network *net, void *base, long elements)
 static inline const void *shift_const(const struct network *net, const void *base, long elements)
 {
     return (const char *)base + elements * net->kernels->element_size;
+}
+
+/* In gradients, logits and targets, whose numbers are of the kernels' wide type. */
+static inline void *shift_wide(const struct network *net, void *base, long elements)
+{
+    return (char *)base + elements * net->kernels->wide->element_size;
+}
+
+static inline int is_narrow(const struct network *net)
+{
+    return net->kernels->wide != net->kernels;
 }
 
 static inline void *region(const struct network *net, size_t number)

@@ -27,6 +27,12 @@ static const void *shift_const(const struct layer *layer, const void *base, long
     return (const char *)base + elements * layer->kernels->element_size;
 }
 
+/* In gradients, whose numbers are of the kernels' wide type. */
+static void *shift_wide(const struct layer *layer, void *base, long elements)
+{
+    return (char *)base + elements * layer->kernels->wide->element_size;
+}
+
 /* ---- layouts ---- */
 
 static int lay_out(struct layer *layer, const struct program *program, enum place_kind kind, struct placed *placed)
@@ -182,7 +188,7 @@ static int make_jobs(struct layer *layer, struct bound *bound)
         bound->job[i].deep = is_deep(layer, bound, &bound->job[i]);
         bound->job[i].overwritten = is_overwritten(program, &bound->job[i]);
         bound->job[i].packed = layer->packed;
-        layer->packed += padded(bound->job[i].n) * bound->job[i].k;
+        layer->packed += padded(bound->job[i].n) * packed_depth(layer->kernels, bound->job[i].k);
     }
     return 1;
 }
@@ -392,13 +398,12 @@ static void pack_with_zeros(const struct layer *layer, const struct product *pro
     long blocks = layer->cell->param[product->param].blocks, rows = slot->rows / blocks, columns = slot->columns;
     long k = product->transposed ? slot->rows : columns * blocks, n = product->transposed ? columns * blocks : slot->rows;
     long k_block = product->transposed ? rows : columns;
-    memset(packed, 0, (size_t)(padded(n) * k * kernels->element_size));
+    memset(packed, 0, (size_t)(padded(n) * packed_depth(kernels, k) * kernels->element_size));
     for (long j = 0; j < n; j++) {
         long block = j / (product->transposed ? columns : rows);
         for (long i = 0; i < k_block; i++) {
             long r = product->transposed ? block * rows + i : j, c = product->transposed ? j - block * columns : i;
-            long to = (j / STAGE_PAD * k + block * k_block + i) * STAGE_PAD + j % STAGE_PAD;
-            memcpy(shift(layer, packed, to), shift_const(layer, w, r * columns + c), (size_t)kernels->element_size);
+            memcpy(shift(layer, packed, packed_at(kernels, k, block * k_block + i, j)), shift_const(layer, w, r * columns + c), (size_t)kernels->element_size);
         }
     }
 }
@@ -430,7 +435,7 @@ static void pack_job(const struct layer *layer, const struct bound *bound, const
     for (int i = 0; i < job->product_count; i++) {
         const struct product *product = &bound->program->product[job->first_product + i];
         long column = i ? column_of(layer, bound, product->result) - column_of(layer, bound, first->result) : 0;
-        pack_product(layer, job, product, job->k, parameters, shift(layer, packed, column * job->k));
+        pack_product(layer, job, product, job->k, parameters, shift(layer, packed, column * packed_depth(layer->kernels, job->k)));
     }
 }
 
@@ -449,12 +454,14 @@ void layer_pack(struct layer *layer, const void *parameters, struct pool *pool)
 {
     struct packing packing = {layer, parameters};
     pool_tasks(pool, layer->run.jobs + layer->back.jobs, pack_task, &packing);
-    int size = (int)layer->kernels->element_size;
+    long size = layer->kernels->element_size;
     for (int i = 0; i < layer->cell->params; i++) {
         long n = layer->slot[i].rows;
-        if (layer->vector[i] >= 0)
-            layer->kernels->load_rows(1, n, shift_const(layer, parameters, layer->slot[i].offset), size, n,
-                                      shift(layer, layer->packed_base, layer->vector[i]), padded(n));
+        void *copy = shift(layer, layer->packed_base, layer->vector[i]);
+        if (layer->vector[i] < 0)
+            continue;
+        memcpy(copy, shift_const(layer, parameters, layer->slot[i].offset), (size_t)(n * size));
+        memset(shift(layer, copy, n), 0, (size_t)((padded(n) - n) * size));
     }
 }
 
@@ -701,7 +708,7 @@ static void outer_part(const struct gradient_work *g, const struct outer *outer,
     const struct layer *layer = g->layer;
     long rows = g->io->steps * layer->batch, left_stride, right_stride;
     const void *left = outer_operand(layer, outer->left, outer->left_column + from, &left_stride);
-    void *gradient = shift(layer, g->gradients, outer->offset + from * outer->n);
+    void *gradient = shift_wide(layer, g->gradients, outer->offset + from * outer->n);
     if (outer->right < 0) {
         layer->kernels->column_sum(rows, to - from, left, left_stride, gradient);
         return;
@@ -843,7 +850,7 @@ static void scatter_task(void *context, long task, int worker)
         long stride, from = task * SCATTER_CHUNK, to = from + SCATTER_CHUNK < n ? from + SCATTER_CHUNK : n;
         const void *left = outer_operand(layer, layer->cell->back.place_of[sink->left], 0, &stride);
         layer->kernels->scatter_add(s->io->steps * layer->batch, from, to, s->io->token, left, stride,
-                                    shift(layer, s->dtable, table_column(layer, sink->index)), layer_table_width(layer));
+                                    shift_wide(layer, s->dtable, table_column(layer, sink->index)), layer_table_width(layer));
         return;
     }
 }
@@ -873,11 +880,11 @@ void layer_table_backward(struct layer *layer, const void *embedding, long symbo
         int param = run->product[i].param;
         const struct slot *slot = &layer->slot[param];
         const void *d = shift_const(layer, dtable, table_column(layer, param));
-        kernels->gemm_tn(slot->rows, slot->columns, symbols, d, width, embedding, stride, shift(layer, gradients, slot->offset),
+        kernels->gemm_tn(slot->rows, slot->columns, symbols, d, width, embedding, stride, shift_wide(layer, gradients, slot->offset),
                          slot->columns, layer->scratch);
         kernels->pack(slot->rows, slot->columns, shift_const(layer, parameters, slot->offset), slot->columns, 1, work_packed);
-        kernels->gemm(symbols, slot->columns, slot->rows, d, width, work_packed, work, ld, products++ > 0);
+        kernels->gemm_wide(symbols, slot->columns, slot->rows, d, width, work_packed, work, ld, products++ > 0);
     }
     if (products)
-        kernels->add(symbols, stride, work, ld, dembedding, stride);
+        kernels->wide->add(symbols, stride, work, ld, dembedding, stride);
 }

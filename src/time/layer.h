@@ -124,7 +124,7 @@ void layer_backward(struct layer *layer, const struct block_io *io, void *gradie
 int layer_takes_table(const struct layer *layer);          /* the input meets nothing but matrices */
 long layer_table_width(const struct layer *layer);
 void layer_fill_table(struct layer *layer, const void *embedding, long symbols, long stride, void *table, struct pool *pool);
-/* From dtable [symbols][table width]: adds the input matrices' gradients and dL/dembedding ([symbols][stride], natural). */
+/* From dtable [symbols][table width] (of the kernels' type; `work` and what is added to are of the wide one): adds the input matrices' gradients and dL/dembedding ([symbols][stride], natural). */
 void layer_table_backward(struct layer *layer, const void *embedding, long symbols, long stride, const void *parameters,
                           const void *dtable, void *gradients, void *dembedding, void *work, void *work_packed);
 void layer_table_scatter(struct layer *layer, const struct block_io *io, void *dtable, struct pool *pool);

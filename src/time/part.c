@@ -96,7 +96,7 @@ static void columns(const struct view *v, const struct matmul *job, struct part 
         stride = layer_state_width(layer, job->on_state);
         a = shift(layer, layer->masked[job->on_state], (rows.step * layer->batch + rows.row_from) * stride);
     }
-    const void *matrix = shift(layer, layer->packed_base, job->packed + from * job->k);
+    const void *matrix = shift(layer, layer->packed_base, job->packed + from * packed_depth(layer->kernels, job->k));
     if (job->phase == PHASE_SCAN && layer->batch == 1)
         layer->kernels->gemv(to - from, job->k, shift(layer, a, job->operand_column), matrix, c, job->accumulate);
     else
@@ -183,14 +183,6 @@ void part_stage_over_time(struct view *v, int stage, struct part part, struct st
 
 /* ---- links ---- */
 
-static void scale_row(long n, double scale, int element_size, void *row)
-{
-    for (long j = 0; j < n && element_size == 4; j++)
-        ((float *)row)[j] *= (float)scale;
-    for (long j = 0; j < n && element_size == 8; j++)
-        ((double *)row)[j] *= scale;
-}
-
 void part_link(const struct view *v, int state, struct part part)
 {
     const struct layer *layer = v->layer;
@@ -201,7 +193,7 @@ void part_link(const struct view *v, int state, struct part part)
         if (link == 0)
             memset(units, 0, (size_t)(n * layer->kernels->element_size));
         else
-            scale_row(n, link, (int)layer->kernels->element_size, units);
+            layer->kernels->scale(n, link, units);
     }
 }
 

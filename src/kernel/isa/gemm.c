@@ -6,10 +6,15 @@
  *       for a panel of B, or a few             (streams by, once for these rows)
  *         for DEPTH steps of k                 (this part of the panel stays in the first-level cache; blocks begin at
  *           for strips of a few rows -> tile    multiples of DEPTH always, so that sums do not depend on tiles)
- */
+ *
+ * In bfloat16 two steps of k stand together, as the machine's own instruction takes them: it adds the product of the odd step,
+ * then that of the even one, each with one rounding. The emulation does the same, and since products of bfloat16 are exact in
+ * single precision, its sums have the same bits with and without fused multiply-adds. (The instruction takes numbers below
+ * 2^-126 for zero, which the emulation does not.) A result that is stored in bfloat16 is rounded once, after all of k. */
 #include "isa.h"
 
 enum {
+    PAIR = KERNEL_BITS == 16 ? 2 : 1,        /* steps of k that stand together */
     PANEL = STAGE_PAD,
     DEPTH = 256,
     ROWS_LEAST = 48,
@@ -36,56 +41,139 @@ enum { MOST = 4, NARROW = 2, SQUARE = 2, ROW_VECS = PANEL / VLEN };
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-typedef void tile_fn(long k, const real *a, long lda, const real *b, long panel_step, const real *next, real *c, long ldc,
-                     int accumulate);
+/* What becomes of a product: c = ab or c += ab; c an activation, or of the type that sums have (`real`). */
+enum { ACCUMULATE = 1, WIDE = 2 };
 
-/* c[rows, vecs] (+)= A B over k steps. A[r][i] is a[r * a_row + i * a_step]; vector v of B's row i lies in the panel
- * that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. `next`: a panel to be
- * called into the cache meanwhile, or NULL: what the machine fetches ahead by itself ends with a page. */
-static inline __attribute__((always_inline)) void tile(int rows, int vecs, long k, const real *a, long a_row,
-                                                       long a_step, const real *b, long panel_step, const real *next,
-                                                       real *c, long ldc, int accumulate)
+static inline void *moved(void *c, long by, int how)
+{
+    return (char *)c + by * (long)(how & WIDE ? sizeof(real) : sizeof(elem));
+}
+
+static inline void give(void *c, vec sum, int how)
+{
+    if (how & WIDE)
+        v_write(c, how & ACCUMULATE ? v_read(c) + sum : sum);
+    else
+        v_store(c, how & ACCUMULATE ? v_load(c) + sum : sum);
+}
+
+static inline long least(long a, long b) { return a < b ? a : b; }
+static inline long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+typedef void tile_fn(long k, const elem *a, long lda, const elem *b, long panel_step, const elem *next, void *c, long ldc, int how);
+
+#if KERNEL_BITS == 16
+
+static inline uvec pair_of(const elem *a)
+{
+    uint32_t bits;
+    memcpy(&bits, a, sizeof bits);
+    return (uvec){0} + bits;
+}
+
+static inline uvec first_alone(const elem *a)
+{
+    const elem pair[2] = {*a, 0};
+    return pair_of(pair);
+}
+
+static inline uvec pairs_at(const elem *b)
+{
+    uvec pairs;
+    memcpy(&pairs, b, sizeof pairs);
+    return pairs;
+}
+
+static inline vec half_of(uvec pair, int odd) { return (vec)(odd ? pair & 0xFFFF0000 : pair << 16); }
+
+/* Two steps of k, or with `alone` the last one, whose partner is zero in b. */
+static inline __attribute__((always_inline)) void step_of_tile(int rows, int vecs, const elem *a, long a_row, const elem *b,
+                                                               long panel_step, int alone, vec sum[MOST][8])
+{
+#if defined(__AVX512BF16__)
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        __m512bh pair = (__m512bh)(alone ? first_alone(a + r * a_row) : pair_of(a + r * a_row));
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            sum[r][v] = (vec)_mm512_dpbf16_ps((__m512)sum[r][v], pair,
+                                              (__m512bh)pairs_at(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL * PAIR));
+    }
+#else
+    UNROLL
+    for (int odd = 1; odd >= 0; odd--) {
+        vec row[8];
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            row[v] = half_of(pairs_at(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL * PAIR), odd);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            vec factor = half_of(alone ? first_alone(a + r * a_row) : pair_of(a + r * a_row), odd);
+            UNROLL
+            for (int v = 0; v < vecs; v++)
+                sum[r][v] += factor * row[v];
+        }
+    }
+#endif
+}
+
+#else
+
+static inline __attribute__((always_inline)) void step_of_tile(int rows, int vecs, const elem *a, long a_row, const elem *b,
+                                                               long panel_step, int alone, vec sum[MOST][8])
+{
+    vec row[8];
+    UNROLL
+    for (int v = 0; v < vecs; v++)
+        row[v] = v_load(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            sum[r][v] += a[r * a_row] * row[v];
+}
+
+#endif
+
+/* c[rows, vecs] (+)= A B over k steps. A[r][i] is a[r * a_row + i * a_step] (i: steps, in bfloat16 pairs of them); vector v of
+ * B's row i lies in the panel that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers.
+ * `next`: a panel to be called into the cache meanwhile, or NULL: what the machine fetches ahead by itself ends with a page. */
+static inline __attribute__((always_inline)) void tile(int rows, int vecs, long k, const elem *a, long a_row,
+                                                       long a_step, const elem *b, long panel_step, const elem *next,
+                                                       void *c, long ldc, int how)
 {
     vec sum[MOST][8];
     UNROLL
     for (int r = 0; r < rows; r++) {
-        __builtin_prefetch(c + r * ldc, 1);  /* wanted at the end: rows far apart, which no machine foresees */
+        __builtin_prefetch(moved(c, r * ldc, how), 1);  /* wanted at the end: rows far apart, which no machine foresees */
         UNROLL
         for (int v = 0; v < vecs; v++)
             sum[r][v] = v_splat(0);
     }
-    for (long i = 0; i < k; i++) {
-        vec row[8];
+    for (long i = 0; i < k / PAIR; i++) {
         if (next)
-            __builtin_prefetch(next + i * PANEL);
-        UNROLL
-        for (int v = 0; v < vecs; v++)
-            row[v] = v_load(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
-        UNROLL
-        for (int r = 0; r < rows; r++)
-            UNROLL
-            for (int v = 0; v < vecs; v++)
-                sum[r][v] += a[r * a_row] * row[v];
+            __builtin_prefetch(next + i * PANEL * PAIR);
+        step_of_tile(rows, vecs, a, a_row, b, panel_step, 0, sum);
         a += a_step;
-        b += PANEL;
+        b += PANEL * PAIR;
     }
+    if (k % PAIR)
+        step_of_tile(rows, vecs, a, a_row, b, panel_step, 1, sum);
     UNROLL
     for (int r = 0; r < rows; r++)
         UNROLL
-        for (int v = 0; v < vecs; v++) {
-            real *to = c + r * ldc + v * VLEN;
-            v_store(to, accumulate ? v_load(to) + sum[r][v] : sum[r][v]);
-        }
+        for (int v = 0; v < vecs; v++)
+            give(moved(c, r * ldc + v * VLEN, how), sum[r][v], how);
 }
 
 #define TILE(rows, vecs)                                                                                              \
-    static void tile_##rows##_##vecs(long k, const real *a, long lda, const real *b, long panel_step,                 \
-                                     const real *next, real *c, long ldc, int accumulate)                             \
+    static void tile_##rows##_##vecs(long k, const elem *a, long lda, const elem *b, long panel_step,                 \
+                                     const elem *next, void *c, long ldc, int how)                                    \
     {                                                                                                                 \
         if (next)                                                                                                     \
-            tile(rows, vecs, k, a, lda, 1, b, panel_step, next, c, ldc, accumulate);                                  \
+            tile(rows, vecs, k, a, lda, PAIR, b, panel_step, next, c, ldc, how);                                      \
         else                                                                                                          \
-            tile(rows, vecs, k, a, lda, 1, b, panel_step, NULL, c, ldc, accumulate);                                  \
+            tile(rows, vecs, k, a, lda, PAIR, b, panel_step, NULL, c, ldc, how);                                      \
     }
 
 /* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left. */
@@ -117,46 +205,43 @@ static const struct tiles tiles[MOST + 1] = {
 };
 #endif
 
-static inline long least(long a, long b) { return a < b ? a : b; }
-static inline long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 /* ---- c = a B ---- */
 
 /* A few columns over a few steps of k, [k][PANEL]. One of the strides is 1, as a rule, and then a line of w is read whole. */
-static void pack_square(long k, long columns, const real *from, long k_stride, long n_stride, real *to)
+static void pack_square(long k, long columns, const elem *from, long k_stride, long n_stride, elem *to)
 {
-    if (n_stride == 1 && columns == PANEL) {
+    if (PAIR == 1 && n_stride == 1 && columns == PANEL) {
         for (long i = 0; i < k; i++)
-            memcpy(to + i * PANEL, from + i * k_stride, PANEL * sizeof(real));
+            memcpy(to + i * PANEL, from + i * k_stride, PANEL * sizeof(elem));
         return;
     }
     for (long l = 0; l < columns; l++)
         for (long i = 0; i < k; i++)
-            to[i * PANEL + l] = from[i * k_stride + l * n_stride];
-    for (long i = 0; i < k; i++)
-        for (long l = columns; l < PANEL; l++)
-            to[i * PANEL + l] = 0;
+            to[i / PAIR * PAIR * PANEL + l * PAIR + i % PAIR] = from[i * k_stride + l * n_stride];
+    for (long i = 0; i < up(k, PAIR); i++)
+        for (long l = i < k ? columns : 0; l < PANEL; l++)
+            to[i / PAIR * PAIR * PANEL + l * PAIR + i % PAIR] = 0;
 }
 
 void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed)
 {
     enum { SQUARE_STEPS = 16 };
-    const real *from = w;
-    real *to = packed;
-    for (long j = 0; j < n; j += PANEL, from += PANEL * n_stride, to += k * PANEL)
+    const elem *from = w;
+    elem *to = packed;
+    for (long j = 0; j < n; j += PANEL, from += PANEL * n_stride, to += up(k, PAIR) * PANEL)
         for (long i = 0; i < k; i += SQUARE_STEPS)
             pack_square(least(k - i, SQUARE_STEPS), least(n - j, PANEL), from + i * k_stride, k_stride, n_stride, to + i * PANEL);
 }
 
 struct product {
     long n, k;
-    const real *a;
+    const elem *a;
     long lda;
-    const real *b;
+    const elem *b;
     long panel_step;
-    real *c;
+    void *c;
     long ldc;
-    int accumulate, far;                     /* far: B outgrows the caches that are near */
+    int how, far;                            /* far: B outgrows the caches that are near */
 };
 
 /* `strips` strips of `rows` rows each, over all columns. */
@@ -170,10 +255,10 @@ static void strips_times_panels(const struct product *p, long strips, int rows)
             vecs = NARROW;
             fn = tiles[rows].narrow;
         }
-        const real *b = p->b + column / PANEL * p->panel_step + column % PANEL;
+        const elem *b = p->b + column / PANEL * p->panel_step + column % PANEL * PAIR;
         for (long s = 0; s < strips; s++)
             fn(p->k, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->far && s == 0 ? b + p->panel_step : NULL,
-               p->c + s * rows * p->ldc + column, p->ldc, p->accumulate);
+               moved(p->c, s * rows * p->ldc + column, p->how), p->ldc, p->how);
     }
 }
 
@@ -187,7 +272,7 @@ static void rows_times_panels(struct product p, long m)
     long larger = m % strips;
     strips_times_panels(&p, strips - larger, (int)rows);
     p.a += (strips - larger) * rows * p.lda;
-    p.c += (strips - larger) * rows * p.ldc;
+    p.c = moved(p.c, (strips - larger) * rows * p.ldc, p.how);
     if (larger)
         strips_times_panels(&p, larger, (int)rows + 1);
 }
@@ -195,12 +280,13 @@ static void rows_times_panels(struct product p, long m)
 /* All k of a few rows and columns: the tiles of c stay in the first-level cache from one block of k to the next. */
 static void blocks_times_panels(const struct product *all, long m)
 {
-    for (long l = 0; l < all->k; l += DEPTH) {
+    long depth = PAIR == 1 ? DEPTH : all->k; /* what c holds must not be rounded between */
+    for (long l = 0; l < all->k; l += depth) {
         struct product p = *all;
-        p.k = least(all->k - l, DEPTH);
+        p.k = least(all->k - l, depth);
         p.a += l;
         p.b += l * PANEL;
-        p.accumulate = all->accumulate || l > 0;
+        p.how = all->how | (l > 0 ? ACCUMULATE : 0);
         rows_times_panels(p, m);
     }
 }
@@ -214,77 +300,84 @@ static long rows_at_once(long k)
 
 /* Rows so long that few of them fit into the cache: DEPTH steps of k for many rows at a time, so that B streams by for these
  * many; c is read and written once for each DEPTH steps. Every element has the same sums as in the other order. */
-static void blocks_outside(long m, long n, long k, const real *a, long lda, const real *packed, real *c, long ldc, int accumulate)
+static void blocks_outside(long m, long n, long k, const elem *a, long lda, const elem *packed, void *c, long ldc, int how)
 {
     long columns = up(tiles[m / strips_of(m)].vecs * VLEN, PANEL);
     for (long l = 0; l < k; l += DEPTH)
         for (long j = 0; j < n; j += columns) {
             struct product p = {least(n - j, columns), least(k - l, DEPTH), a + l, lda, packed + j * k + l * PANEL, k * PANEL,
-                                c + j, ldc, accumulate || l > 0, n * k > FAR};
+                                moved(c, j, how), ldc, how | (l > 0 ? ACCUMULATE : 0), n * k > FAR};
             rows_times_panels(p, m);
         }
 }
 
-void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
+static void gemm(long m, long n, long k, const elem *a, long lda, const elem *packed, void *c, long ldc, int how)
 {
     n = padded(n);
-    for (long i = 0; i < m && k == 0 && !accumulate; i++)
-        memset((real *)c + i * ldc, 0, (size_t)n * sizeof(real));
+    for (long i = 0; i < m && k == 0 && !(how & ACCUMULATE); i++)
+        memset(moved(c, i * ldc, how), 0, (size_t)n * (how & WIDE ? sizeof(real) : sizeof(elem)));
     long at_once = rows_at_once(k);
-    int outside = k > LONG && at_once < m;
+    int outside = PAIR == 1 && k > LONG && at_once < m;
     at_once = outside ? ROWS_MOST : at_once;
     for (long i = 0; i < m; i += at_once) {
         long rows = least(m - i, at_once);
         if (outside) {
-            blocks_outside(rows, n, k, (const real *)a + i * lda, lda, packed, (real *)c + i * ldc, ldc, accumulate);
+            blocks_outside(rows, n, k, a + i * lda, lda, packed, moved(c, i * ldc, how), ldc, how);
             continue;
         }
-        long columns = up(tiles[rows / strips_of(rows)].vecs * VLEN, PANEL);
+        long columns = up(tiles[rows / strips_of(rows)].vecs * VLEN, PANEL), panel_step = up(k, PAIR) * PANEL;
         for (long j = 0; j < n; j += columns) {
-            struct product p = {least(n - j, columns), k, (const real *)a + i * lda, lda, (const real *)packed + j * k,
-                                k * PANEL, (real *)c + i * ldc + j, ldc, accumulate, n * k > FAR};
+            struct product p = {least(n - j, columns), k, a + i * lda, lda, packed + j / PANEL * panel_step, panel_step,
+                                moved(c, i * ldc + j, how), ldc, how, n * k > FAR};
             blocks_times_panels(&p, rows);
         }
     }
 }
 
+void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
+{
+    gemm(m, n, k, a, lda, packed, c, ldc, accumulate ? ACCUMULATE : 0);
+}
+
+void NAME(gemm_wide)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
+{
+    gemm(m, n, k, a, lda, packed, c, ldc, (accumulate ? ACCUMULATE : 0) | WIDE);
+}
+
 /* ---- one row ---- */
 
-/* With one row there are too few sums to keep the adders busy, so even and odd steps of k have sums of their own. */
-static inline __attribute__((always_inline)) void row_times_panels(int vecs, long k, const real *a, const real *b, long panel_step,
-                                                                  real *c, int accumulate)
+/* With one row there are too few sums to keep the adders busy, so even and odd steps of k (in bfloat16, pairs of steps) have
+ * sums of their own. */
+static inline __attribute__((always_inline)) void row_times_panels(int vecs, long k, const elem *a, const elem *b, long panel_step,
+                                                                  elem *c, int how)
 {
-    vec sum[2][ROW_VECS];
+    vec sum[2][MOST][8];
     UNROLL
     for (int v = 0; v < vecs; v++)
-        sum[0][v] = sum[1][v] = v_splat(0);
-    long i = 0;
-    for (; i + 1 < k; i += 2)
+        sum[0][0][v] = sum[1][0][v] = v_splat(0);
+    long i = 0, steps = k / PAIR;
+    for (; i + 1 < steps; i += 2)
         UNROLL
         for (int odd = 0; odd < 2; odd++)
-            UNROLL
-            for (int v = 0; v < vecs; v++)
-                sum[odd][v] += a[i + odd] * v_load(b + (i + odd) * PANEL + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
-    for (; i < k; i++)
-        UNROLL
-        for (int v = 0; v < vecs; v++)
-            sum[0][v] += a[i] * v_load(b + i * PANEL + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
+            step_of_tile(1, vecs, a + (i + odd) * PAIR, 0, b + (i + odd) * PANEL * PAIR, panel_step, 0, sum[odd]);
+    for (; i < steps; i++)
+        step_of_tile(1, vecs, a + i * PAIR, 0, b + i * PANEL * PAIR, panel_step, 0, sum[0]);
+    if (k % PAIR)
+        step_of_tile(1, vecs, a + i * PAIR, 0, b + i * PANEL * PAIR, panel_step, 1, sum[i % 2]);
     UNROLL
-    for (int v = 0; v < vecs; v++) {
-        vec all = sum[0][v] + sum[1][v];
-        v_store(c + v * VLEN, accumulate ? v_load(c + v * VLEN) + all : all);
-    }
+    for (int v = 0; v < vecs; v++)
+        give(c + v * VLEN, sum[0][0][v] + sum[1][0][v], how);
 }
 
 void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate)
 {
-    const real *b = packed;
-    long j = 0;
+    long j = 0, panel_step = up(k, PAIR) * PANEL;
+    int how = accumulate ? ACCUMULATE : 0;
     n = padded(n);
     for (; j + ROW_VECS * VLEN <= n; j += ROW_VECS * VLEN)
-        row_times_panels(ROW_VECS, k, a, b + j / PANEL * PANEL * k + j % PANEL, k * PANEL, (real *)c + j, accumulate);
+        row_times_panels(ROW_VECS, k, a, (const elem *)packed + j / PANEL * panel_step + j % PANEL * PAIR, panel_step, (elem *)c + j, how);
     for (; j < n; j += PANEL)
-        row_times_panels(PANEL / VLEN, k, a, b + j * k, k * PANEL, (real *)c + j, accumulate);
+        row_times_panels(PANEL / VLEN, k, a, (const elem *)packed + j / PANEL * panel_step, panel_step, (elem *)c + j, how);
 }
 
 /* ---- c += a^T b ---- */
@@ -298,33 +391,45 @@ long NAME(gemm_tn_scratch)(long m, long n, long rows)
     return DEPTH * (up(least(m, ROWS_MOST), MOST) + up(least(n, COLUMNS_MOST), SQUARE_COLUMNS));
 }
 
-/* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each, the missing columns zero. Eight rows
- * at a time: a row at a time would write to too many places, a group at a time would read them. */
-static inline __attribute__((always_inline)) void pack_groups(long k, long n, const real *from, long ld, long width,
-                                                              real *to)
+/* Two rows as pairs; the second may be missing. */
+static inline void interleave(long n, const elem *even, const elem *odd, elem *to)
+{
+    for (long l = 0; l < n; l++) {
+        to[2 * l] = even[l];
+        to[2 * l + 1] = odd ? odd[l] : 0;
+    }
+}
+
+/* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each (in bfloat16 [k / 2][width][2]), the missing columns
+ * zero. Eight rows at a time: a row at a time would write to too many places, a group at a time would read them. */
+static inline __attribute__((always_inline)) void pack_groups(long k, long n, const elem *from, long ld, long width,
+                                                              elem *to)
 {
     for (long i0 = 0; i0 < k; i0 += 8) {
         long i1 = least(i0 + 8, k);
         for (long j = 0; j < n; j += width)
-            for (long i = i0; i < i1; i++) {
-                real *group = to + j * k + i * width;
+            for (long i = i0; i < i1; i += PAIR) {
+                elem *group = to + j * up(k, PAIR) + i * width;
                 long columns = least(n - j, width);
-                if (columns == width) {
-                    memcpy(group, from + i * ld + j, (size_t)width * sizeof(real));
-                    continue;
-                }
-                for (long l = 0; l < width; l++)
-                    group[l] = l < columns ? from[i * ld + j + l] : 0;
+                const elem *row = from + i * ld + j;
+                if (columns < width)
+                    memset(group, 0, (size_t)(width * PAIR) * sizeof(elem));
+                if (PAIR == 2)
+                    interleave(columns, row, i + 1 < k ? row + ld : NULL, group);
+                else if (columns == width)
+                    memcpy(group, row, (size_t)width * sizeof(elem));
+                else
+                    memcpy(group, row, (size_t)columns * sizeof(elem));
             }
     }
 }
 
-static void tile_square(long k, const real *a, const real *b, real *c, long ldc, int accumulate)
+static void tile_square(long k, const elem *a, const elem *b, real *c, long ldc, int how)
 {
-    tile(MOST, SQUARE, k, a, 1, MOST, b, k * PANEL, NULL, c, ldc, accumulate);
+    tile(MOST, SQUARE, k, a, PAIR, MOST * PAIR, b, up(k, PAIR) * PANEL, NULL, c, ldc, how | WIDE);
 }
 
-static void tile_edge(long k, const real *a, const real *b, real *c, long ldc, long rows, long columns)
+static void tile_edge(long k, const elem *a, const elem *b, real *c, long ldc, long rows, long columns)
 {
     real whole[MOST * SQUARE * VLEN];
     tile_square(k, a, b, whole, SQUARE * VLEN, 0);
@@ -333,17 +438,18 @@ static void tile_edge(long k, const real *a, const real *b, real *c, long ldc, l
             c[r * ldc + j] += whole[r * SQUARE * VLEN + j];
 }
 
-static void strips_times_groups(long m, long n, long k, const real *a, const real *b, real *c, long ldc)
+static void strips_times_groups(long m, long n, long k, const elem *a, const elem *b, real *c, long ldc)
 {
     enum { COLUMNS = SQUARE * VLEN };
+    long depth = up(k, PAIR);
     for (long j = 0; j < n; j += COLUMNS) {
-        const real *panel = b + j / PANEL * PANEL * k + j % PANEL;
+        const elem *panel = b + j / PANEL * PANEL * depth + j % PANEL * PAIR;
         for (long i = 0; i < m; i += MOST) {
             real *to = c + i * ldc + j;
             if (m - i >= MOST && n - j >= COLUMNS)
-                tile_square(k, a + i * k, panel, to, ldc, 1);
+                tile_square(k, a + i * depth, panel, to, ldc, ACCUMULATE);
             else
-                tile_edge(k, a + i * k, panel, to, ldc, least(m - i, MOST), least(n - j, COLUMNS));
+                tile_edge(k, a + i * depth, panel, to, ldc, least(m - i, MOST), least(n - j, COLUMNS));
         }
     }
 }
@@ -351,18 +457,18 @@ static void strips_times_groups(long m, long n, long k, const real *a, const rea
 void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
                    void *scratch)
 {
-    real *pa = scratch;
-    real *pb = pa + DEPTH * up(least(m, ROWS_MOST), MOST);
+    elem *pa = scratch;
+    elem *pb = pa + DEPTH * up(least(m, ROWS_MOST), MOST);
     for (long l = 0; l < rows; l += DEPTH) {
-        long k = least(rows - l, DEPTH);
+        long k = least(rows - l, DEPTH), depth = up(k, PAIR);
         for (long j = 0; j < n; j += COLUMNS_MOST) {
             long columns = least(n - j, COLUMNS_MOST);
-            pack_groups(k, columns, (const real *)b + l * ldb + j, ldb, PANEL, pb);
+            pack_groups(k, columns, (const elem *)b + l * ldb + j, ldb, PANEL, pb);
             for (long group = up(columns, PANEL); group < up(columns, SQUARE_COLUMNS); group += PANEL)
-                memset(pb + group * k, 0, (size_t)(PANEL * k) * sizeof(real));
+                memset(pb + group * depth, 0, (size_t)(PANEL * depth) * sizeof(elem));
             for (long i = 0; i < m; i += ROWS_MOST) {
                 long strip = least(m - i, ROWS_MOST);
-                pack_groups(k, strip, (const real *)a + l * lda + i, lda, MOST, pa);
+                pack_groups(k, strip, (const elem *)a + l * lda + i, lda, MOST, pa);
                 strips_times_groups(strip, columns, k, pa, pb, (real *)c + i * ldc + j, ldc);
             }
         }

@@ -14,8 +14,7 @@
 static inline long vectors(long n) { return (n + VLEN - 1) / VLEN * VLEN; }
 
 /* Vectors of doubles in the order of a vector's lanes, for sums in double precision. */
-enum { HALVES = KERNEL_BITS == 32 ? 2 : 1 };
-typedef double wide __attribute__((vector_size(VBYTES * HALVES)));
+typedef double wide __attribute__((vector_size(VBYTES / sizeof(real) * sizeof(double))));
 static inline void add_wide(wide *sum, vec a) { *sum += __builtin_convertvector(a, wide); }
 
 static inline double sum_wide(const wide *a)
@@ -29,6 +28,7 @@ static inline double sum_wide(const wide *a)
 /* gemm.c */
 void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed);
 void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
+void NAME(gemm_wide)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
 void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate);
 void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
                    void *scratch);
@@ -43,6 +43,7 @@ void NAME(scatter_add)(long rows, long c0, long c1, const int32_t *index, const 
 void NAME(add)(long rows, long n, const void *a, long lda, void *c, long ldc);
 void NAME(multiply)(long rows, long n, const void *a, long lda, void *c, long ldc);
 void NAME(fill)(long n, double value, void *y);
+void NAME(scale)(long n, double value, void *y);
 void NAME(load_rows)(long rows, long n, const void *x, int from_size, long ldx, void *out, long ldo);
 void NAME(store_rows)(long rows, long n, const void *a, long lda, void *x, int to_size, long ldx);
 void NAME(dropout_mask)(const uint32_t key[4], uint64_t first_index, long rows, long n, double keep, void *out,

@@ -7,7 +7,7 @@
 enum { COLUMN_VECTORS = 4, COLUMN_ROWS = 256 };
 
 /* y[0, n) += the sum of `rows` rows; n is at most COLUMN_VECTORS vectors. */
-static void column_sum_block(long rows, long n, const real *a, long lda, real *y)
+static void column_sum_block(long rows, long n, const elem *a, long lda, real *y)
 {
     vec sum[COLUMN_VECTORS] = {{0}};
     for (long r = 0; r < rows; r++)
@@ -16,7 +16,7 @@ static void column_sum_block(long rows, long n, const real *a, long lda, real *y
     for (int v = 0; v * VLEN < n; v++) {
         long count = n - v * VLEN < VLEN ? n - v * VLEN : VLEN;
         real *to = y + v * VLEN;
-        v_store_first(to, v_load_first(to, count) + sum[v], count);
+        v_write_first(to, v_read_first(to, count) + sum[v], count);
     }
 }
 
@@ -27,17 +27,17 @@ void NAME(column_sum)(long rows, long n, const void *a, long lda, void *y)
     for (long r = 0; r < rows; r += COLUMN_ROWS) {
         long count = rows - r < COLUMN_ROWS ? rows - r : COLUMN_ROWS;
         for (long j = 0; j < n; j += WIDTH)
-            column_sum_block(count, n - j < WIDTH ? n - j : WIDTH, (const real *)a + r * lda + j, lda, (real *)y + j);
+            column_sum_block(count, n - j < WIDTH ? n - j : WIDTH, (const elem *)a + r * lda + j, lda, (real *)y + j);
     }
 }
 
 void NAME(add_row)(long rows, long n, const void *row, void *c, long ldc)
 {
-    const real *from = row;
+    const elem *from = row;
     long whole = n / VLEN * VLEN;
     vec last = v_load_first(from + whole, n - whole);
     for (long r = 0; r < rows; r++) {
-        real *to = (real *)c + r * ldc;
+        elem *to = (elem *)c + r * ldc;
         for (long j = 0; j < whole; j += VLEN)
             v_store(to + j, v_load(to + j) + v_load(from + j));
         if (whole < n)
@@ -48,17 +48,17 @@ void NAME(add_row)(long rows, long n, const void *row, void *c, long ldc)
 void NAME(gather)(long rows, long n, const int32_t *index, const void *table, long ldt, void *out, long ldo)
 {
     for (long r = 0; r < rows; r++)
-        memcpy((real *)out + r * ldo, (const real *)table + index[r] * ldt, (size_t)n * sizeof(real));
+        memcpy((elem *)out + r * ldo, (const elem *)table + index[r] * ldt, (size_t)n * sizeof(elem));
 }
 
 void NAME(scatter_add)(long rows, long c0, long c1, const int32_t *index, const void *a, long lda, void *table,
                        long ldt)
 {
     for (long r = 0; r < rows; r++) {
-        const real *from = (const real *)a + r * lda;
+        const elem *from = (const elem *)a + r * lda;
         real *to = (real *)table + index[r] * ldt;
         for (long j = c0; j < c1; j++)
-            to[j] += from[j];
+            to[j] += get(from[j]);
     }
 }
 
@@ -67,8 +67,8 @@ void NAME(scatter_add)(long rows, long c0, long c1, const int32_t *index, const 
 void NAME(add)(long rows, long n, const void *a, long lda, void *c, long ldc)
 {
     for (long r = 0; r < rows; r++) {
-        const real *from = (const real *)a + r * lda;
-        real *to = (real *)c + r * ldc;
+        const elem *from = (const elem *)a + r * lda;
+        elem *to = (elem *)c + r * ldc;
         for (long j = 0; j < n; j += VLEN)
             v_store(to + j, v_load(to + j) + v_load(from + j));
     }
@@ -77,8 +77,8 @@ void NAME(add)(long rows, long n, const void *a, long lda, void *c, long ldc)
 void NAME(multiply)(long rows, long n, const void *a, long lda, void *c, long ldc)
 {
     for (long r = 0; r < rows; r++) {
-        const real *from = (const real *)a + r * lda;
-        real *to = (real *)c + r * ldc;
+        const elem *from = (const elem *)a + r * lda;
+        elem *to = (elem *)c + r * ldc;
         for (long j = 0; j < n; j += VLEN)
             v_store(to + j, v_load(to + j) * v_load(from + j));
     }
@@ -87,7 +87,14 @@ void NAME(multiply)(long rows, long n, const void *a, long lda, void *c, long ld
 void NAME(fill)(long n, double value, void *y)
 {
     for (long i = 0; i < n; i++)
-        ((real *)y)[i] = (real)value;
+        ((elem *)y)[i] = put((real)value);
+}
+
+void NAME(scale)(long n, double value, void *y)
+{
+    elem *to = y;
+    for (long i = 0; i < n; i++)
+        to[i] = put(get(to[i]) * (real)value);
 }
 
 /* ---- the caller's rows, float or double ---- */
@@ -95,31 +102,31 @@ void NAME(fill)(long n, double value, void *y)
 void NAME(load_rows)(long rows, long n, const void *x, int from_size, long ldx, void *out, long ldo)
 {
     for (long r = 0; r < rows; r++) {
-        real *to = (real *)out + r * ldo;
+        elem *to = (elem *)out + r * ldo;
         const float *single = (const float *)x + r * ldx;
         const double *whole = (const double *)x + r * ldx;
         if (from_size == (int)sizeof(float))
             for (long j = 0; j < n; j++)
-                to[j] = single[j];
+                to[j] = put(single[j]);
         else
             for (long j = 0; j < n; j++)
-                to[j] = (real)whole[j];
-        memset(to + n, 0, (size_t)(padded(n) - n) * sizeof(real));
+                to[j] = put((real)whole[j]);
+        memset(to + n, 0, (size_t)(padded(n) - n) * sizeof(elem));
     }
 }
 
 void NAME(store_rows)(long rows, long n, const void *a, long lda, void *x, int to_size, long ldx)
 {
     for (long r = 0; r < rows; r++) {
-        const real *from = (const real *)a + r * lda;
+        const elem *from = (const elem *)a + r * lda;
         float *single = (float *)x + r * ldx;
         double *whole = (double *)x + r * ldx;
         if (to_size == (int)sizeof(float))
             for (long j = 0; j < n; j++)
-                single[j] = (float)from[j];
+                single[j] = (float)get(from[j]);
         else
             for (long j = 0; j < n; j++)
-                whole[j] = from[j];
+                whole[j] = get(from[j]);
     }
 }
 
@@ -145,10 +152,10 @@ void NAME(dropout_mask)(const uint32_t key[4], uint64_t first_index, long rows, 
                         long ldo)
 {
     uint64_t below = (uint64_t)ceil(keep * 0x1p32); /* word / 2^32 < keep, in integers */
-    real kept = (real)(1 / keep);
+    elem kept = put((real)(1 / keep));
     for (long r = 0; r < rows; r++) {
         uint64_t index = first_index + (uint64_t)r;
-        real *to = (real *)out + r * ldo;
+        elem *to = (elem *)out + r * ldo;
         for (long j = 0; j < n; j += 4) {
             uint32_t word[4] = {(uint32_t)index, (uint32_t)(index >> 32), key[2] + 64 * (uint32_t)j, key[3]};
             philox(key[0], key[1], word);
