@@ -3,7 +3,7 @@
 // link: tests/subject.c
 /* test_network.c - windows through whole networks, at every kind of size: the gradient in double precision against
  * differences of the objective, single precision and every number of threads against that, tokens by table against
- * tokens by row, dropout replayed, and the state that a gradient leaves against the one that a forward run leaves.
+ * tokens by row, bfloat16 within a stated bound, dropout replayed, and the state that a gradient leaves against the one that a forward run leaves.
  *
  * The objective is the loss plus a random vector times the last states, so that the final gradient is part of it. */
 #include <float.h>
@@ -43,7 +43,7 @@ static double run_gradient(struct run *r, const struct subject *s)
 
 static double gradient_at(const struct run *r, long i)
 {
-    return r->net.kernels->element_size == 8 ? ((double *)r->net.gradients)[i] : ((float *)r->net.gradients)[i];
+    return r->net.kernels->wide->element_size == 8 ? ((double *)r->net.gradients)[i] : ((float *)r->net.gradients)[i];
 }
 
 static double input_gradient_at(const struct run *r, long i)
@@ -171,7 +171,7 @@ static double run_error(const struct run *got, const struct run *want, const str
 
 static int same_bits(const struct run *a, const struct run *b, const struct subject *s)
 {
-    size_t size = (size_t)a->window.element_size;
+    size_t size = (size_t)a->window.element_size;      /* also of gradients */
     return !memcmp(a->net.gradients, b->net.gradients, (size_t)s->model->count * size) &&
            !memcmp(a->dx, b->dx, (size_t)s->inputs * sizeof(double)) && a->window.loss == b->window.loss &&
            !memcmp(a->dinitial, b->dinitial, (size_t)s->states * sizeof(double)) &&
@@ -182,14 +182,15 @@ static int same_bits(const struct run *a, const struct run *b, const struct subj
  * layer is normalised by a small deviation they grow tenfold. */
 static const double SINGLE_TOLERANCE = 5e-6;
 
-static void compare_threads(const struct subject *s, const struct run *one)
+static void compare_threads(const struct subject *s, const struct run *one, enum precision precision)
 {
     static const int threads[] = {2, 5};
     for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
         struct run r;
-        if (run_open(&r, s, plain_config(s, PRECISION_F32, threads[i]))) {
+        if (run_open(&r, s, plain_config(s, precision, threads[i]))) {
             run_gradient(&r, s);
-            tap_ok(same_bits(&r, one, s), "%s: the same bits with %d threads", title_of(&s->shape).text, threads[i]);
+            tap_ok(same_bits(&r, one, s), "%s: the same bits with %d threads%s", title_of(&s->shape).text, threads[i],
+                   precision == PRECISION_BF16 ? " in bfloat16" : "");
         }
         run_close(&r);
     }
@@ -210,6 +211,30 @@ static void compare_forward(const struct subject *s, const struct run *one)
     run_close(&r);
 }
 
+/* Roundings of 2^-9 come to 0.5 % of most gradients, whatever the length. Three cells make more of them: relu (indrnn) and max (slstm)
+ * jump where a rounding decides, slstm's exponentials magnify, and what nothing damps (antisymmetric) adds up. Elsewhere a rounding
+ * may grow as much as one of single precision, which is 2^15 times smaller, does (by the deviations that normalise). */
+static double bfloat16_tolerance(const struct subject *s, double single)
+{
+    static const struct { const char *cell; double tolerance; } known[] = {{"indrnn", 0.15}, {"slstm", 0.3}, {"antisymmetric", 0.08}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(s->shape.cell, known[i].cell))
+            return known[i].tolerance;
+    return fmax(0.03, 4 * 0x1p15 * single);
+}
+
+static void compare_bfloat16(const struct subject *s, const struct run *exact, double want, double single)
+{
+    struct run half;
+    if (run_open(&half, s, plain_config(s, PRECISION_BF16, 1))) {
+        double got = run_gradient(&half, s), error = run_error(&half, exact, s);
+        tap_near(got, want, 0.02, "%s: the objective in bfloat16", title_of(&s->shape).text);
+        tap_near(error, 0, bfloat16_tolerance(s, single), "%s: its gradient in bfloat16", title_of(&s->shape).text);
+        compare_threads(s, &half, PRECISION_BF16);
+    }
+    run_close(&half);
+}
+
 static void compare_precisions(const struct subject *s)
 {
     struct run exact, single;
@@ -218,9 +243,10 @@ static void compare_precisions(const struct subject *s)
         double want = run_gradient(&exact, s), got = run_gradient(&single, s), error = run_error(&single, &exact, s);
         tap_near(got, want, SINGLE_TOLERANCE, "%s: the objective in single precision", title_of(&s->shape).text);
         tap_near(error, 0, SINGLE_TOLERANCE, "%s: its gradient in single precision", title_of(&s->shape).text);
-        compare_threads(s, &single);
+        compare_threads(s, &single, PRECISION_F32);
         if (s->shape.dropout + s->shape.dropout_state == 0)
             compare_forward(s, &single);
+        compare_bfloat16(s, &exact, want, error);
     }
     run_close(&exact);
     run_close(&single);

@@ -1,6 +1,7 @@
 /* interpret.c - runs graphs and stages as they stand, number by number: the oracle that generated code is held against, and
  * the way a cell of one's own runs without a compiler. */
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "cell.h"
@@ -16,13 +17,75 @@
 #undef REAL
 #undef NAME
 
+/* ---- bfloat16: as in generated code, what a stage reads is widened, computed with in single precision, and rounded where it is
+ * stored ---- */
+
+static float widened(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* To nearest, ties to even; NaN stays NaN. */
+static uint16_t rounded(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((value == value ? bits + 0x7FFF + ((bits >> 16) & 1) : bits | 0x400000) >> 16);
+}
+
+static uint16_t *at_bf16(const struct stage_value *value, long step, long row)
+{
+    return (uint16_t *)value->base + step * value->step_stride + row * value->row_stride;
+}
+
+static void row_bf16(const struct program *program, const struct stage *stage, const struct stage_call *call, long step, long row,
+                     float **value, float *scratch)
+{
+    const struct graph *graph = program->graph;
+    for (int k = 0; k < stage->count; k++) {
+        int n = program->order[stage->first + k];
+        const struct node *node = &graph->node[n];
+        int operand[2] = {node->a, node->b};
+        for (int j = 0; j < 2; j++) {
+            int o = operand[j];
+            const struct node *from = o < 0 ? NULL : &graph->node[o];
+            int is_number = from && (from->op == OP_CONST || from->op == OP_SIZE);
+            if (!from || (!is_number && program->place_of[o] < 0))
+                continue;
+            value[o] = scratch;
+            const uint16_t *place = is_number ? NULL : at_bf16(&call->value[program->place_of[o]], step, row);
+            for (long i = 0; place && i < call->dim[from->dim]; i++)
+                *scratch++ = widened(place[i]);
+            if (is_number)
+                *scratch++ = (float)(from->op == OP_CONST ? from->value : (double)call->dim[from->leaf]);
+        }
+        long width = call->dim[node->dim];
+        const struct node *a = &graph->node[node->a], *b = node->b >= 0 ? &graph->node[node->b] : NULL;
+        value[n] = scratch;
+        scratch += width;
+        node_f32(node, width, call->dim[a->dim], value[node->a], b ? value[node->b] : NULL, a->dim != DIM_ONE,
+                 b && b->dim != DIM_ONE, value[n]);
+        uint16_t *to = program->stored[n] ? at_bf16(&call->value[program->place_of[n]], step, row) : NULL;
+        for (long i = 0; to && i < width; i++)
+            to[i] = rounded(value[n][i]);
+    }
+}
+
 size_t interpret_scratch(const struct program *program, const long *size)
 {
     size_t most = 0;
     for (int i = 0; i < program->stages; i++) {
         size_t elements = 0;
-        for (int k = 0; k < program->stage[i].count; k++)
-            elements += (size_t)size[program->graph->node[program->order[program->stage[i].first + k]].dim] + 2;
+        for (int k = 0; k < program->stage[i].count; k++) {
+            const struct node *node = &program->graph->node[program->order[program->stage[i].first + k]];
+            size_t a = (size_t)size[program->graph->node[node->a].dim];
+            size_t b = node->b >= 0 ? (size_t)size[program->graph->node[node->b].dim] : 0;
+            size_t widened_too = (size_t)size[node->dim] + a + b;       /* floats, where the other kinds have at most doubles */
+            elements += (size_t)size[node->dim] + 2 > widened_too ? (size_t)size[node->dim] + 2 : widened_too;
+        }
         most = elements > most ? elements : most;
     }
     return ((size_t)program->graph->count * sizeof(void *) + most * sizeof(double) + 15) / 16 * 16;
@@ -35,7 +98,9 @@ void interpret_stage(const struct bptt_cell *cell, const struct program *program
     char *values = (char *)scratch + (size_t)program->graph->count * sizeof(void *);
     for (long step = call->step, left = call->steps; left > 0; step += call->by, left--) {
         for (long row = call->row_from; row < call->row_to; row++) {
-            if (element_size == 8)
+            if (element_size == 2)
+                row_bf16(program, &program->stage[stage], call, step, row, scratch, (float *)values);
+            else if (element_size == 8)
                 row_f64(program, &program->stage[stage], call, step, row, scratch, (double *)values);
             else
                 row_f32(program, &program->stage[stage], call, step, row, scratch, (float *)values);
