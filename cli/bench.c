@@ -20,7 +20,7 @@ struct bench_values {
 };
 #define AT(field) offsetof(struct bench_values, field)
 
-static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {0}};
+static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {"bf16", BPTT_BF16}, {0}};
 
 static const struct option options[] = {
     {"Sizes", "cell", OPTION_TEXT, AT(cell), "NAME|FILE", .help = "a cell that `bptt cells` lists, or a .cell file"},
@@ -163,7 +163,7 @@ static void emit_case(struct emit *emit, const struct bench *bench, size_t i)
     emit_whole(emit, "batch", c->batch);
     emit_whole(emit, "length", c->length);
     emit_whole(emit, "threads", speed->threads);
-    emit_text(emit, "precision", c->precision == BPTT_F64 ? "f64" : "f32");
+    emit_text(emit, "precision", c->precision == BPTT_F64 ? "f64" : c->precision == BPTT_BF16 ? "bf16" : "f32");
     emit_number(emit, "peak_gflops", 1e-9 * speed->peak);
     emit_kernel(emit, &speed->kernel);
     emit_whole(emit, "scan_workers", speed->scan_workers);

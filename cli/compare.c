@@ -28,7 +28,7 @@ static const struct option_choice precisions[] = {{"auto", 0}, {"f64", BPTT_F64}
 
 static const struct option options[] = {
     {"Gradients", "strategies", OPTION_TEXT, AT(options.strategies), "LIST",
-     .help = "what to compare, with semicolons between: \"full;segments:16;truncated:8,32;random:0.9;uoro\"",
+     .help = "what to compare, with semicolons between: \"full;segments:16;truncated:8,32;random:0.9;uoro\"; bf16 is full, in bfloat16",
      .zero = "some of each kind, by --length and what they cost"},
     {"Gradients", "length", OPTION_COUNT, AT(options.length), "N", .help = "steps of a window", .low = 1, .high = 1 << 20,
      .zero = "64, or what the text allows"},

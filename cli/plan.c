@@ -21,6 +21,7 @@ struct plan_values {
 
 static const struct option_choice optimizers[] = {
     {"sgd", BPTT_SGD}, {"rmsprop", BPTT_RMSPROP}, {"adam", BPTT_ADAM}, {"adamw", BPTT_ADAMW}, {0}};
+static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"bf16", BPTT_BF16}, {0}};
 
 static const struct option options[] = {
     {"Model", "cell", OPTION_TEXT, AT(config.cell), "NAME|FILE",
@@ -39,6 +40,8 @@ static const struct option options[] = {
      .high = 1e7},
     {"Training", "gradient", OPTION_TEXT, AT(config.trainer.gradient), "STRATEGY",
      .help = "full, segments:K, truncated:k1,k2, random:P, adaptive:D, rtrl, snap1, rflo or uoro; docs/strategies.md tells them apart"},
+    {"Training", "precision", OPTION_CHOICE, AT(config.trainer.precision), .choices = precisions,
+     .help = "bf16: weights and what is stored in bfloat16, half the bytes; sums and updates in single precision"},
     {"Training", "memory", OPTION_BYTES, AT(config.trainer.memory), "BYTES",
      .help = "of the whole process, as 64M; the gradient keeps its bits, a small budget costs forward steps",
      .zero = "no limit"},
@@ -99,7 +102,7 @@ static void step_rows(const bptt_plan *plan, struct row rows[STEPS])
         rows[i] = all[i];
 }
 
-static void show_json(const bptt_plan *plan, const bptt_model *model)
+static void show_json(const bptt_plan *plan, const bptt_model *model, int precision)
 {
     struct emit emit = {.out = stdout};
     struct row bytes[BYTES], steps[STEPS];
@@ -113,7 +116,7 @@ static void show_json(const bptt_plan *plan, const bptt_model *model)
         emit_whole(&emit, steps[i].name, steps[i].value);
     emit_number(&emit, "slow_down", plan->slow_down);
     emit_close(&emit, '}');
-    emit_kernels(&emit, model, BPTT_F32);
+    emit_kernels(&emit, model, precision);
     emit_whole(&emit, "threads", plan->threads);
     emit_whole(&emit, "scan_workers", plan->scan_workers);
     emit_flag(&emit, "scan_units", plan->scan_units);
@@ -137,9 +140,9 @@ static void show_text(const bptt_plan *plan, const bptt_model_info *info, const 
     printf("  %-14s %11.2fx  against all recorded, by these steps (a backward one as two forward ones)\n", "time", plan->slow_down);
 }
 
-static void say_run(const bptt_model *model, const bptt_plan *plan)
+static void say_run(const bptt_model *model, int precision, const bptt_plan *plan)
 {
-    say_kernels(stdout, model, BPTT_F32);
+    say_kernels(stdout, model, precision);
     say_scan(stdout, plan->threads, plan->scan_workers, plan->scan_units);
 }
 
@@ -184,13 +187,13 @@ static int show(const bptt_model *model, const bptt_plan *plan, const bptt_model
     if (status != BPTT_OK)
         return status;
     if (values->json)
-        show_json(plan, model);
+        show_json(plan, model, values->config.trainer.precision);
     else if (values->quiet)
         printf("%lld\n", (long long)plan->total);
     else
         show_text(plan, info, values);
     if (!values->json && !values->quiet)
-        say_run(model, plan);
+        say_run(model, values->config.trainer.precision, plan);
     return values->json || values->quiet ? status : show_schedule(model, values, error);
 }
 

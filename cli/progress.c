@@ -11,10 +11,10 @@ enum { RIGHT_MAX = 512, BAR_LEAST = 12, BAR_MOST = 40 };
 static const double draw_every = 0.1;   /* seconds between two drawings of the bar */
 static const double line_every = 5;     /* and between two plain lines */
 
-void progress_open(struct progress *progress, FILE *out, int verbose)
+void progress_open(struct progress *progress, FILE *out, int verbose, int precision)
 {
     *progress = (struct progress){
-        .out = out, .terminal = terminal_look(out), .verbose = verbose, .shown_at = -1e9, .valid = NAN};
+        .out = out, .terminal = terminal_look(out), .verbose = verbose, .precision = precision, .shown_at = -1e9, .valid = NAN};
 }
 
 static void erase(struct progress *progress)
@@ -148,7 +148,7 @@ void progress_show(struct progress *progress, const bptt_event *event)
     case BPTT_EVENT_START:
         fprintf(progress->out, "%s\n", event->text ? event->text : "");
         if (progress->verbose && event->model)
-            say_kernels(progress->out, event->model, BPTT_F32);
+            say_kernels(progress->out, event->model, progress->precision);
         break;
     case BPTT_EVENT_WARNING:
         fflush(progress->out);

@@ -12,12 +12,13 @@ struct progress {
     FILE *out;
     struct terminal terminal;
     int verbose;
+    int precision;          /* a bptt_type: what kernels are told of */
     int drawn;              /* the bar stands in the last line */
     double shown_at;        /* seconds of the run when the last bar or line was shown */
     double speed;           /* smoothed, so that the number can be read */
     double valid;           /* the last validation loss; NaN before the first */
 };
-void progress_open(struct progress *progress, FILE *out, int verbose);
+void progress_open(struct progress *progress, FILE *out, int verbose, int precision);
 void progress_show(struct progress *progress, const bptt_event *event);
 void progress_close(struct progress *progress);
 

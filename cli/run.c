@@ -16,7 +16,7 @@ struct run_values {
 };
 #define AT(field) offsetof(struct run_values, field)
 
-static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {0}};
+static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {"bf16", BPTT_BF16}, {0}};
 
 static const struct option options[] = {
     {"Files", "input", OPTION_TEXT, AT(input), "FILE.npy", .help = "inputs: [T, B, I] numbers, or [T, B] tokens"},

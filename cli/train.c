@@ -31,6 +31,7 @@ static const struct option_choice schedules[] = {{"constant", BPTT_CONSTANT}, {"
                                                  {"step", BPTT_STEP},         {"plateau", BPTT_PLATEAU}, {0}};
 
 static const char limits[] = "Limits: the first one reached ends the run; without any it takes some thousand steps";
+static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"bf16", BPTT_BF16}, {0}};
 
 static const struct option options[] = {
     {"Data", "symbols", OPTION_CHOICE, AT(config.symbols), .choices = symbols, .help = "how text becomes symbols"},
@@ -64,6 +65,8 @@ static const struct option options[] = {
      .low = 1, .high = 1e7},
     {"Gradient", "gradient", OPTION_TEXT, AT(config.trainer.gradient), "STRATEGY",
      .help = "full, segments:K, truncated:k1,k2, random:P, adaptive:D, rtrl, snap1, rflo or uoro; docs/strategies.md tells them apart"},
+    {"Gradient", "precision", OPTION_CHOICE, AT(config.trainer.precision), .choices = precisions,
+     .help = "bf16: weights and what is stored in bfloat16, half the bytes; sums and updates in single precision"},
     {"Gradient", "memory", OPTION_BYTES, AT(config.trainer.memory), "BYTES",
      .help = "of the whole process, as 64M; the gradient keeps its bits, a small budget costs forward steps",
      .zero = "no limit"},
@@ -173,7 +176,7 @@ static const char *event_name(int kind)
     }
 }
 
-static void emit_event(struct emit *emit, const bptt_event *event)
+static void emit_event(struct emit *emit, const bptt_event *event, int precision)
 {
     emit_open(emit, NULL, '{');
     emit_text(emit, "event", event_name(event->kind));
@@ -197,7 +200,7 @@ static void emit_event(struct emit *emit, const bptt_event *event)
     if (event->text)
         emit_text(emit, "text", event->text);
     if (event->model)
-        emit_kernels(emit, event->model, BPTT_F32);
+        emit_kernels(emit, event->model, precision);
     emit_close(emit, '}');
 }
 
@@ -227,7 +230,7 @@ static int on_event(const bptt_event *event, void *user)
     if (values->report)
         keep_report(show, event);
     if (values->json && !values->quiet && event->kind != BPTT_EVENT_END)
-        emit_event(&show->emit, event);
+        emit_event(&show->emit, event, values->config.trainer.precision);
     else if (!values->json && !values->quiet)
         progress_show(&show->progress, event);
     return interrupt_asked();
@@ -315,7 +318,7 @@ static int train_files(const struct command *command, struct train_values *value
     struct show show = {.values = values, .emit = {.out = stdout}};
     bptt_train_result result = {0};
     bptt_error error = {0};
-    progress_open(&show.progress, stdout, values->verbose);
+    progress_open(&show.progress, stdout, values->verbose, values->config.trainer.precision);
     interrupt_catch();
     int status = bptt_train(&values->config, on_event, &show, &result, &error);
     progress_close(&show.progress);

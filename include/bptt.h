@@ -73,7 +73,10 @@ void bptt_free(void *memory);              /* frees plain memory that the librar
 
 /* ---- Arrays and their files ------------------------------------------------------------------------------------------ */
 
-typedef enum bptt_type { BPTT_F32 = 1, BPTT_F64 = 2, BPTT_I32 = 3 } bptt_type;
+typedef enum bptt_type {
+    BPTT_F32 = 1, BPTT_F64 = 2, BPTT_I32 = 3,
+    BPTT_BF16 = 4                          /* a precision to compute in (see there), never the type of an array */
+} bptt_type;
 
 typedef struct bptt_array {
     char name[112];                        /* "" where it has none (.npy) */
@@ -188,7 +191,7 @@ typedef struct bptt_kernel {
     char reason[480];
     int faster;                            /* 1: something faster could be had, and the reason says how */
 } bptt_kernel;
-/* layer: from 0; precision: BPTT_F32 or BPTT_F64. */
+/* layer: from 0; precision: BPTT_F32, BPTT_F64 or BPTT_BF16. */
 int bptt_model_kernel(const bptt_model *model, int64_t layer, int precision, bptt_kernel *kernel, bptt_error *error);
 
 /* The parameters, as in the file: name, shape, and the model's own memory (borrowed; writing to it changes the model). */
@@ -217,7 +220,8 @@ int bptt_model_parameter(const bptt_model *model, size_t index, bptt_array *view
 typedef struct bptt_run_options {
     size_t size;
     int threads;                           /* 0: as many as the machine has; the result has the same bits for any number */
-    int precision;                         /* BPTT_F32, or BPTT_F64: the same run in double precision (results are F64) */
+    int precision;                         /* BPTT_F32; BPTT_F64: the same run in double precision (results are F64); BPTT_BF16:
+                                              weights and what is stored in bfloat16, sums in single precision (results are F32) */
     const char *gradient;                  /* strategy, see "Strategies"; NULL: full */
     int64_t memory;                        /* bytes that the whole process may take, 0: no limit. The gradient has the same
                                               bits under every budget; a smaller one costs more forward steps */
@@ -281,6 +285,8 @@ typedef struct bptt_trainer_config {
     const char *spill;
     int64_t loss_from;                     /* losses of the window's earlier steps do not count: length - 1 for the last alone */
     const char *freeze;                    /* names of parameters that are not trained, with commas between; NULL: none */
+    int precision;                         /* 0 or BPTT_F32, or BPTT_BF16: as in bptt_run_options, with the weights that updates
+                                              change, their gradients and moments in single precision; not in forward mode */
     uint64_t seed;                         /* of dropout masks, random links and signs */
 } bptt_trainer_config;
 bptt_trainer_config bptt_trainer_defaults(void);
@@ -517,7 +523,8 @@ void bptt_inspect_clear(bptt_inspect_report *report);
 
 typedef struct bptt_compare_options {
     size_t size;
-    const char *strategies;                /* with semicolons between; NULL: some of each kind, by the length */
+    const char *strategies;                /* with semicolons between; NULL: some of each kind, by the length. "bf16": full, computed
+                                              in bfloat16 */
     int64_t length, batch, windows;        /* T (0: 64, or what the text allows); rows; windows, spread over the text */
     int64_t repeats;                       /* of strategies that draw numbers, on every window; at least 2 */
     int precision;                         /* of the gradients that are compared: BPTT_F64, BPTT_F32; 0: F64 where it is affordable */
@@ -553,7 +560,7 @@ typedef struct bptt_compare_strategy {
     int64_t truncation;                    /* adaptive: what it chose */
     bptt_compare_part *part;               /* [parts] */
     double seconds, ratio;                 /* for a window, median; against full, run in turns */
-    int64_t bytes;                         /* the model, its gradient and all that this strategy holds; single precision */
+    int64_t bytes;                         /* the model, its gradient and all that this strategy holds; single precision (bf16: its) */
     size_t pieces;                         /* of its schedule as it ran on the first window; none in forward mode */
     bptt_compare_piece *piece;
     double *link;                          /* [length] what the gradient from step t to step t - 1 is multiplied by; NULL */
@@ -638,7 +645,7 @@ typedef struct bptt_speed_case {
     int64_t batch, length;                 /* of a window */
     const char *dims;                      /* as in bptt_model_config */
     int threads;                           /* 0: as many as the machine has */
-    int precision;                         /* BPTT_F32 or BPTT_F64 */
+    int precision;                         /* BPTT_F32, BPTT_F64 or BPTT_BF16 */
 } bptt_speed_case;
 bptt_speed_case bptt_speed_defaults(void);
 

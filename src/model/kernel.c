@@ -6,7 +6,7 @@
 
 #include "../base/cpu.h"
 #include "../kernel/kernel.h"
-#include "model.h"
+#include "network.h"
 
 static void because(bptt_kernel *kernel, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void because(bptt_kernel *kernel, const char *format, ...)
@@ -39,10 +39,19 @@ static void explain_isa(bptt_kernel *kernel, enum isa isa, int precision)
     }
 }
 
+static void explain_products(bptt_kernel *kernel, enum isa isa)
+{
+    if (isa == ISA_AVX512 && cpu_multiplies_bfloat16())
+        because(kernel, "products in bfloat16 by the machine's own instruction (AVX-512 BF16)");
+    else
+        because(kernel, "products in bfloat16 are emulated to the bit, for lack of AVX-512 BF16: half the bytes, but no faster "
+                "arithmetic");
+}
+
 static void explain_interpreter(bptt_kernel *kernel, const bptt_cell *cell, int precision)
 {
     kernel->faster = 1;
-    if (precision == BPTT_F64)
+    if (precision != BPTT_F32)
         because(kernel, "a cell of one's own is compiled for single precision alone, so the interpreter runs its equations");
     else if (cell->not_compiled[0])
         because(kernel, "the interpreter runs its equations: %s", cell->not_compiled);
@@ -70,14 +79,15 @@ int bptt_model_kernel(const bptt_model *model, int64_t layer, int precision, bpt
     if (layer < 0 || layer >= model->layers)
         return fail(error, BPTT_ERROR_ARGUMENT, "there is no layer %lld; the model has %lld", (long long)layer,
                     (long long)model->layers);
-    if (precision != BPTT_F32 && precision != BPTT_F64)
-        return fail(error, BPTT_ERROR_ARGUMENT, "unknown precision: BPTT_F32 or BPTT_F64");
+    if (precision != BPTT_F32 && precision != BPTT_F64 && precision != BPTT_BF16)
+        return fail(error, BPTT_ERROR_ARGUMENT, "unknown precision: BPTT_F32, BPTT_F64 or BPTT_BF16");
     int status = isa_choose(&isa, error);
     if (status)
         return status;
-    const struct kernels *table = kernels_get(isa, precision == BPTT_F64 ? PRECISION_F64 : PRECISION_F32);
+    const struct kernels *table = kernels_get(isa, precision_of(precision));
     const struct cell_code *code = cell_code_for(model->cell, isa_name[table->isa], (int)table->element_size);
-    snprintf(kernel->products, sizeof kernel->products, "micro-kernels, %s", isa_name[table->isa]);
+    snprintf(kernel->products, sizeof kernel->products, "micro-kernels, %s%s", isa_name[table->isa],
+             precision == BPTT_BF16 ? ", bf16" : "");
     if (code)
         snprintf(kernel->cell, sizeof kernel->cell, "%s, %s", code == model->cell->compiled ? "compiled" : "built in",
                  code->isa);
@@ -85,5 +95,7 @@ int bptt_model_kernel(const bptt_model *model, int64_t layer, int precision, bpt
         snprintf(kernel->cell, sizeof kernel->cell, "interpreter");
     explain_code(kernel, model->cell, code, precision);
     explain_isa(kernel, table->isa, precision);
+    if (precision == BPTT_BF16)
+        explain_products(kernel, table->isa);
     return BPTT_OK;
 }

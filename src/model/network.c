@@ -441,7 +441,7 @@ static int is_finite(const struct network *net, const void *values, long n)
     return isfinite(net->kernels->wide->sum_of_squares(n, values));
 }
 
-static int are_finite(const struct network *net, const void *values, long n)
+int network_are_finite(const struct network *net, const void *values, long n)
 {
     const uint16_t *bits = values;
     if (!is_narrow(net))
@@ -458,7 +458,7 @@ static int find_in_states(const struct network *net, char *where, size_t size)
         for (int l = 0; l < net->model->layers; l++) {
             for (int i = 0; i < net->model->cell->states; i++) {
                 long one = state_elements(net, l, i);
-                if (are_finite(net, shift_const(net, net->layer[l].state[i], (t + 1) * one), one))
+                if (network_are_finite(net, shift_const(net, net->layer[l].state[i], (t + 1) * one), one))
                     continue;
                 snprintf(where, size, "state %s of layer %d, step %ld of the window", net->model->cell->state[i].name, l, t);
                 return 1;

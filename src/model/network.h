@@ -94,6 +94,12 @@ struct network {
     void *gradients;                       /* model->count elements of the kernels' wide type, laid out as the parameters */
 };
 
+/* A bptt_type, or 0 for single precision. */
+static inline enum precision precision_of(int type)
+{
+    return type == BPTT_F64 ? PRECISION_F64 : type == BPTT_BF16 ? PRECISION_BF16 : PRECISION_F32;
+}
+
 int network_new(struct network *net, const bptt_model *model, const struct network_config *config, bptt_error *error);
 int network_allocate(struct network *net, bptt_error *error);
 void network_free(struct network *net);
@@ -120,6 +126,8 @@ int network_gradient(struct network *net, struct window *window, bptt_error *err
 void network_set_state(struct network *net, void *buffer, int layer, int state, const void *rows, int element_size);
 void network_get_state(const struct network *net, const void *buffer, int layer, int state, void *rows, int element_size);
 
+/* Of activations and states, in the network's precision. */
+int network_are_finite(const struct network *net, const void *values, long n);
 /* Name of the first layer and value (state, or gradient of a parameter) that is not finite: for messages. 1 if found. */
 int network_find_not_finite(const struct network *net, char *where, size_t size);
 

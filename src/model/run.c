@@ -36,15 +36,19 @@ static int check_options(struct request *r, bptt_error *error)
     const bptt_run_options *options = r->options;
     if (options->size != sizeof *options)
         return fail(error, BPTT_ERROR_ARGUMENT, "the options do not come from bptt_run_defaults");
-    if (options->precision != BPTT_F32 && options->precision != BPTT_F64)
-        return fail(error, BPTT_ERROR_ARGUMENT, "unknown precision: BPTT_F32 or BPTT_F64");
+    if (options->precision != BPTT_F32 && options->precision != BPTT_F64 && options->precision != BPTT_BF16)
+        return fail(error, BPTT_ERROR_ARGUMENT, "unknown precision: BPTT_F32, BPTT_F64 or BPTT_BF16");
     if (options->memory < 0)
         return fail(error, BPTT_ERROR_ARGUMENT, "memory is %lld bytes; it must be positive, or 0 for no limit", (long long)options->memory);
     if (options->threads < 0 || options->threads > 1024)
         return fail(error, BPTT_ERROR_ARGUMENT, "threads is %d; it must be between 0 (all) and 1024", options->threads);
-    r->type = options->precision;
+    r->type = options->precision == BPTT_F64 ? BPTT_F64 : BPTT_F32;
     r->element_size = options->precision == BPTT_F64 ? 8 : 4;
-    return strategy_parse(options->gradient, &r->strategy, error);
+    int status = strategy_parse(options->gradient, &r->strategy, error);
+    if (!status && options->precision == BPTT_BF16 && strategy_is_forward(&r->strategy))
+        return fail(error, BPTT_ERROR_ARGUMENT, "bf16 goes with the backward strategies; %s runs forward: take precision f32",
+                    options->gradient);
+    return status;
 }
 
 static int check_input(struct request *r, bptt_error *error)
@@ -184,7 +188,7 @@ static int open_network(const struct request *r, struct network *net, int gradie
                         bptt_error *error)
 {
     struct network_config config = {.steps = r->steps, .batch = r->batch, .threads = r->options->threads, .gradients = gradients,
-                                    .precision = r->type == BPTT_F64 ? PRECISION_F64 : PRECISION_F32,
+                                    .precision = precision_of(r->options->precision),
                                     .input_gradient = input_gradient, .strategy = r->strategy, .spill = r->options->spill,
                                     .memory = (size_t)r->options->memory, .elsewhere = bytes_elsewhere(r),
                                     .seed = r->options->seed, .fed = r->fed};

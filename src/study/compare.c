@@ -103,7 +103,7 @@ static char *default_strategies(const struct compare *c)
         {";rtrl", STRATEGY_RTRL}, {";snap1", STRATEGY_SNAP}, {";rflo", STRATEGY_RFLO}, {";uoro", STRATEGY_UORO}};
     struct text list = {0};
     long long t = c->options.length, piece = t >= 8 ? t / 8 : 1, half = t / 2;
-    text_add(&list, "full");
+    text_add(&list, "full;bf16");
     if (t > 1)
         text_printf(&list, ";segments:%lld", piece);
     if (half > piece)
@@ -145,12 +145,16 @@ static int read_strategy(struct compare *c, size_t number)
 {
     struct strategy *strategy = &c->strategy[number];
     bptt_compare_strategy *out = &c->report->strategy[number];
-    int status = strategy_parse(c->text[number], strategy, c->error);
+    int is_narrow = !strcmp(c->text[number], "bf16");
+    c->type[number] = is_narrow ? BPTT_BF16 : 0;
+    int status = strategy_parse(is_narrow ? "full" : c->text[number], strategy, c->error);
     if (!status)
         status = strategy_check(strategy, (long)c->options.length, c->error);
     if (status)
         return status;
     strategy_text(strategy, out->name, sizeof out->name);
+    if (is_narrow)
+        snprintf(out->name, sizeof out->name, "bf16");
     out->draws = draws(strategy);
     return BPTT_OK;
 }
@@ -169,8 +173,9 @@ static int read_strategies(struct compare *c)
     size_t n = (size_t)count;
     c->text = malloc(n * sizeof *c->text);
     c->strategy = calloc(n, sizeof *c->strategy);
+    c->type = calloc(n, sizeof *c->type);
     c->report->strategy = calloc(n, sizeof *c->report->strategy);
-    if (!c->text || !c->strategy || !c->report->strategy)
+    if (!c->text || !c->strategy || !c->type || !c->report->strategy)
         return fail_memory(c->error, n * sizeof *c->report->strategy);
     c->report->count = n;
     memcpy(c->text, item, n * sizeof *c->text);
@@ -334,6 +339,7 @@ static void release(struct compare *c)
     free(c->list);
     free(c->text);
     free(c->strategy);
+    free(c->type);
     free(c->token);
     free(c->layer);
     free(c->x);

@@ -11,6 +11,7 @@ struct compare {
     bptt_compare_report *report;
     struct strategy *strategy;             /* [report->count] */
     char **text;                           /* [report->count] as given; in `list` */
+    int *type;                             /* [report->count] 0, or BPTT_BF16: the precision of a row of its own */
     char *list;
     int32_t *token;
     int64_t tokens;

@@ -47,7 +47,8 @@ static int enter(const struct compare *c, size_t number, struct entrant *entrant
     config.optimizer = o->optimizer;
     config.rate = o->rate;
     config.clip_norm = o->clip_norm;
-    config.gradient = c->text[number];
+    config.gradient = c->type[number] ? "full" : c->text[number];
+    config.precision = c->type[number];
     config.seed = o->seed;
     size_t bytes = size_mul((size_t)o->train, sizeof(double));
     out->loss = malloc(bytes);

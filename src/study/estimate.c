@@ -93,7 +93,7 @@ static struct window window_of(const struct compare *c, const struct runner *r, 
 {
     int64_t size = c->options.length * c->options.batch;
     return (struct window){.steps = (long)c->options.length, .token = c->x + number * size, .target = c->y + number * size,
-                           .element_size = (int)r->net.kernels->element_size, .index = draw};
+                           .element_size = (int)r->net.kernels->wide->element_size, .index = draw};
 }
 
 /* States as natural rows in double precision, so that networks of either precision take them. */
@@ -128,7 +128,7 @@ static int run(struct runner *r, const struct compare *c, int64_t number, int64_
 static int check_exact(const struct compare *c, const struct runner *full)
 {
     char where[160] = "no single value";
-    if (isfinite(full->net.kernels->sum_of_squares(c->model->count, full->net.gradients)))
+    if (isfinite(full->net.kernels->wide->sum_of_squares(c->model->count, full->net.gradients)))
         return BPTT_OK;
     network_find_not_finite(&full->net, where, sizeof where);
     return fail(c->error, BPTT_ERROR_NOT_FINITE, "the exact gradient is not finite, first in %s: the model's weights have run away", where);
@@ -180,6 +180,7 @@ struct judge {
     struct tally *tally;                   /* [parts] */
     double *sum;                           /* [parameters] of g' - g over the repeats */
     int64_t repeats;
+    enum precision own;                    /* of the estimates */
 };
 
 static double value_at(const void *values, long i, enum precision precision)
@@ -200,7 +201,7 @@ static void see_parameter(struct judge *j, int number, const void *estimate, con
     const struct tensor *tensor = &j->c->model->tensor[number];
     double squares = 0, own = 0, dot = 0, off = 0;
     for (long i = tensor->offset; i < tensor->offset + tensor->count; i++) {
-        double e = value_at(estimate, i, j->c->precision), g = value_at(exact, i, j->c->precision);
+        double e = value_at(estimate, i, j->own), g = value_at(exact, i, j->c->precision);
         squares += g * g;
         own += e * e;
         dot += e * g;
@@ -275,7 +276,7 @@ static void conclude(const struct judge *j, bptt_compare_strategy *out)
 static int watch(struct judge *j, struct runner *r)
 {
     const struct compare *c = j->c;
-    size_t bytes = (size_t)c->model->count * (size_t)r->net.kernels->element_size;
+    size_t bytes = (size_t)c->model->count * (c->precision == PRECISION_F64 ? sizeof(double) : sizeof(float));
     int status = BPTT_OK;
     for (int64_t w = 0; w < c->options.windows && !status; w++) {
         begin_window(j);
@@ -289,11 +290,13 @@ static int watch(struct judge *j, struct runner *r)
     return status;
 }
 
-static int judge(struct compare *c, const struct strategy *strategy, bptt_compare_strategy *out)
+static int judge(struct compare *c, const struct strategy *strategy, size_t number)
 {
     struct runner runner;
-    struct judge j = {.c = c, .repeats = out->draws ? c->options.repeats : 1};
-    int status = open_runner(&runner, c, strategy, c->precision);
+    bptt_compare_strategy *out = &c->report->strategy[number];
+    struct judge j = {.c = c, .repeats = out->draws ? c->options.repeats : 1,
+                      .own = c->type[number] ? precision_of(c->type[number]) : c->precision};
+    int status = open_runner(&runner, c, strategy, j.own);
     if (status)
         return status;
     j.tally = calloc(c->report->parts, sizeof *j.tally);
@@ -399,7 +402,7 @@ static int compare_one(struct compare *c, struct runner *full, size_t number)
     struct runner r;
     int status = compare_progress(c, out->name);
     if (!status)
-        status = lay_out(&r, c, &strategy, PRECISION_F32);
+        status = lay_out(&r, c, &strategy, precision_of(c->type[number]));
     if (status)
         return status;
     if (too_large(c, &r, out)) {
@@ -413,9 +416,9 @@ static int compare_one(struct compare *c, struct runner *full, size_t number)
         strategy.k1 = (long)out->truncation;
     }
     if (!status) status = measure_time(c, &r, full, out);
-    if (!status) status = keep_pieces(c, &r, out);
+    if (!status && !c->type[number]) status = keep_pieces(c, &r, out);
     close_runner(&r);
-    return status ? status : judge(c, &strategy, out);
+    return status ? status : judge(c, &strategy, number);
 }
 
 int estimate_all(struct compare *c)

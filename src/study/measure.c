@@ -115,7 +115,7 @@ static int measure_peak(struct subject *s, bptt_error *error)
 {
     struct pool *pool = s->gradient.pool;
     int workers = pool_workers(pool);
-    struct peak peak = {s->gradient.kernels, calloc((size_t)workers, sizeof(double))};
+    struct peak peak = {s->gradient.kernels->wide, calloc((size_t)workers, sizeof(double))};
     if (!peak.speed)
         return fail_memory(error, (size_t)workers * sizeof(double));
     pool_run(pool, peak_worker, &peak);
@@ -148,7 +148,7 @@ static int make_network(struct subject *s, int gradients, struct network *net, b
 {
     const bptt_speed_case *c = s->config;
     struct network_config config = {.steps = (long)c->length, .batch = (long)c->batch, .threads = c->threads,
-                                    .precision = c->precision == BPTT_F64 ? PRECISION_F64 : PRECISION_F32,
+                                    .precision = precision_of(c->precision),
                                     .gradients = gradients, .input_gradient = gradients};
     int status = network_new(net, s->model, &config, error);
     if (!status)

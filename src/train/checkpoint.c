@@ -31,7 +31,8 @@ static json_t *trainer_options(const struct job *job)
     const bptt_trainer_config *t = &job->config.trainer;
     char gradient[512];
     strategy_text(&job->trainer->strategy, gradient, sizeof gradient);
-    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "gradient", gradient,
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "gradient", gradient,
+                     "precision", t->precision == BPTT_BF16 ? "bf16" : "f32",
                      "freeze", t->freeze ? t->freeze : "", "batch", (json_int_t)t->batch,
                      "length", (json_int_t)t->length, "optimizer", optimizers[t->optimizer], "lr", job->rate.peak,
                      "momentum", t->momentum, "beta1", t->beta1, "beta2", t->beta2, "epsilon", t->epsilon,
@@ -96,6 +97,8 @@ static int compare_options(const struct job *job, const json_t *kept)
     int status = now ? BPTT_OK : fail_memory(job->error, 0);
     json_object_foreach(now, key, value) {
         const json_t *before = json_object_get(kept, key);
+        if (!before && !strcmp(key, "precision") && !strcmp(json_string_value(value), "f32"))
+            continue;                      /* checkpoints from before there was another */
         if (!status && !json_equal(before, value))
             status = fail_option(job, key, before, value);
     }
@@ -191,7 +194,7 @@ static int moments(struct job *job, const char *which, float *data, extra_fn *fn
     return BPTT_OK;
 }
 
-/* Rows as they stand in memory, padding included: width is a multiple of 16. */
+/* Rows as they stand in memory, padding included: width is a multiple of 16. Two numbers of bfloat16 take a float's place. */
 static int for_extras(struct job *job, extra_fn *fn, void *context)
 {
     struct network *net = &job->trainer->net;
@@ -206,7 +209,8 @@ static int for_extras(struct job *job, extra_fn *fn, void *context)
     for (int l = 0; l < job->model->layers; l++) {
         for (int i = 0; !status && i < job->model->cell->states; i++) {
             char name[160];
-            long shape[2] = {net->config.batch, layer_state_width(&net->layer[l], i)};
+            long floats = layer_state_width(&net->layer[l], i) * net->kernels->element_size / (long)sizeof(float);
+            long shape[2] = {net->config.batch, floats};
             snprintf(name, sizeof name, "state.layers.%d.%s", l, job->model->cell->state[i].name);
             status = fn(job, name, net->carried[l][i], 2, shape, context);
         }

@@ -202,8 +202,8 @@ static void observe(void *user, const struct network *net, long start, long step
         for (int l = (int)net->model->layers - 1; l >= 0 && !b->is_found; l--) {
             for (int i = 0; i < net->model->cell->states && !b->is_found; i++) {
                 long n = layer_state_width(&net->layer[l], i) * net->config.batch;
-                const float *gradient = (const float *)net->layer[l].dstate[i] + slot * n;
-                if (isfinite(net->kernels->sum_of_squares(n, gradient)))
+                const char *gradient = (const char *)net->layer[l].dstate[i] + slot * n * net->kernels->element_size;
+                if (network_are_finite(net, gradient, n))
                     continue;
                 const char *name = net->model->cell->state[i].name;
                 b->is_found = 1;

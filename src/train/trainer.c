@@ -23,6 +23,7 @@ bptt_trainer_config bptt_trainer_defaults(void)
                                  .epsilon = 1e-8,
                                  .clip_norm = 1,
                                  .carry = 1,
+                                 .precision = BPTT_F32,
                                  .gradient = "full"};
 }
 
@@ -41,6 +42,8 @@ static int check_config(const bptt_trainer_config *c, bptt_error *error)
         return fail(error, BPTT_ERROR_ARGUMENT, "the trainer's configuration does not come from bptt_trainer_defaults");
     if (c->optimizer < BPTT_SGD || c->optimizer > BPTT_ADAMW)
         return fail(error, BPTT_ERROR_ARGUMENT, "unknown optimizer %d: sgd, rmsprop, adam or adamw", c->optimizer);
+    if (c->precision != 0 && c->precision != BPTT_F32 && c->precision != BPTT_BF16)
+        return fail(error, BPTT_ERROR_ARGUMENT, "unknown precision to train in: BPTT_F32 or BPTT_BF16");
     const struct { const char *name; double value, low, high; } ranges[] = {
         {"batch", (double)c->batch, 1, 1 << 24},
         {"length", (double)c->length, 1, 1 << 30},
@@ -71,6 +74,8 @@ static int check_strategy(const bptt_trainer_config *c, struct strategy *strateg
     int status = strategy_parse(c->gradient, strategy, error);
     if (!status)
         status = strategy_check(strategy, (long)c->length, error);
+    if (!status && strategy_is_forward(strategy) && c->precision == BPTT_BF16)
+        return fail(error, BPTT_ERROR_ARGUMENT, "bf16 goes with the backward strategies; %s runs forward: take precision f32", c->gradient);
     if (!status && strategy_is_forward(strategy) && (c->dropout > 0 || c->dropout_state > 0))
         return fail(error, BPTT_ERROR_ARGUMENT, "dropout goes with the backward strategies; %s runs forward: set it to 0", c->gradient);
     return status;
@@ -158,6 +163,7 @@ static int lay_out(struct bptt_trainer *t, bptt_error *error)
                                     .batch = (long)t->config.batch,
                                     .threads = t->config.threads,
                                     .gradients = 1,
+                                    .precision = precision_of(t->config.precision),
                                     .dropout = t->config.dropout,
                                     .dropout_state = t->config.dropout_state,
                                     .strategy = t->strategy,
@@ -331,7 +337,7 @@ static void square_task(void *context, long task, int worker)
     (void)worker;
     struct bptt_trainer *t = context;
     long from = task * CHUNK, to = from + CHUNK < t->model->count ? from + CHUNK : t->model->count;
-    t->partial[task] = t->net.kernels->sum_of_squares(to - from, (float *)t->net.gradients + from);
+    t->partial[task] = t->net.kernels->wide->sum_of_squares(to - from, (float *)t->net.gradients + from);
 }
 
 static double gradient_norm(struct bptt_trainer *t)
@@ -353,7 +359,7 @@ static void update_task(void *context, long task, int worker)
     struct update *u = context;
     struct bptt_trainer *t = u->trainer;
     const bptt_trainer_config *c = &t->config;
-    const struct kernels *k = t->net.kernels;
+    const struct kernels *k = t->net.kernels->wide;
     long from = task * CHUNK, n = from + CHUNK < t->model->count ? CHUNK : t->model->count - from;
     float *w = t->model->data + from, *g = (float *)t->net.gradients + from;
     float *first = t->first ? t->first + from : NULL, *second = t->second ? t->second + from : NULL;
@@ -372,7 +378,7 @@ static void clamp_task(void *context, long task, int worker)
     (void)worker;
     struct bptt_trainer *t = context;
     long from = task * CHUNK, to = from + CHUNK < t->model->count ? from + CHUNK : t->model->count;
-    t->net.kernels->clamp(to - from, t->config.clip_value, (float *)t->net.gradients + from);
+    t->net.kernels->wide->clamp(to - from, t->config.clip_value, (float *)t->net.gradients + from);
 }
 
 /* Clips to the threshold, not to 1, and only what is longer. Values first, then the norm of what is left of them. */
@@ -411,7 +417,7 @@ static void take_norms(struct bptt_trainer *t)
 {
     for (int i = 0; t->norms && i < t->model->tensors; i++) {
         const struct tensor *tensor = &t->model->tensor[i];
-        t->norms[i] = sqrt(t->net.kernels->sum_of_squares(tensor->count, (float *)t->net.gradients + tensor->offset));
+        t->norms[i] = sqrt(t->net.kernels->wide->sum_of_squares(tensor->count, (float *)t->net.gradients + tensor->offset));
     }
 }
 
