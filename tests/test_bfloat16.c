@@ -15,22 +15,14 @@
 static const struct kernels *table;
 static const char *title;
 
-static float widened(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* By its definition: of the two neighbours the nearer, of two as near the even one. */
 static uint16_t rounded(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     uint16_t below = (uint16_t)(bits >> 16), above = (uint16_t)(below + 1);
-    double down = fabs((double)value - widened(below));
-    double up = (above & 0x7FFF) == 0x7F80 ? 0x1p128 - fabs((double)value) : fabs((double)widened(above) - value);
+    double down = fabs((double)value - bfloat16_get(below));
+    double up = (above & 0x7FFF) == 0x7F80 ? 0x1p128 - fabs((double)value) : fabs((double)bfloat16_get(above) - value);
     if (down == up)
         return below % 2 ? above : below;
     return down < up ? below : above;
@@ -79,7 +71,7 @@ static void test_rounding(void)
     table->store_rows(1, COUNT, all, COUNT, wide, 4, COUNT);
     table->load_rows(1, COUNT, wide, 4, COUNT, back, COUNT);
     for (long i = 0; i < COUNT; i++) {
-        same &= wide[i] != wide[i] ? isnan(widened(back[i])) : back[i] == i;
+        same &= wide[i] != wide[i] ? isnan(bfloat16_get(back[i])) : back[i] == i;
         nan &= isnan(wide[i]) == ((i & 0x7FFF) > 0x7F80);
     }
     tap_ok(same && nan, "%s: every number of bfloat16 through single precision and back", title);
@@ -90,7 +82,7 @@ static void test_rounding(void)
     }
     table->load_rows(1, DRAWS, wide, 4, DRAWS, back, DRAWS);
     for (long i = 0; i < DRAWS; i++)
-        nearest &= isfinite(wide[i]) ? back[i] == rounded(wide[i]) : isnan(wide[i]) == isnan(widened(back[i]));
+        nearest &= isfinite(wide[i]) ? back[i] == rounded(wide[i]) : isnan(wide[i]) == isnan(bfloat16_get(back[i]));
     tap_ok(nearest, "%s: numbers are rounded to the nearest, halves to even", title);
     uint32_t payload[16];
     for (int i = 0; i < 16; i++)
@@ -101,7 +93,7 @@ static void test_rounding(void)
     table->fill(16, 1, ones);
     table->multiply(1, 16, ones, 16, back, 16);       /* by vectors too */
     for (int i = 0; i < 16; i++)
-        nan &= isnan(widened(back[i]));
+        nan &= isnan(bfloat16_get(back[i]));
     tap_ok(nan, "%s: NaN stays NaN, whatever its payload", title);
     free(all);
     free(back);
@@ -148,7 +140,7 @@ static void check_product(enum kind kind, long m, long n, long k, int accumulate
     uint16_t *packed = room(ldc * packed_depth(table, k), sizeof *packed);
     float *wide = floats(m * ldc, 4), *before = floats(m * ldc, 4), *row = room(k, 4), *column = room(k, 4);
     for (long i = 0; i < m * ldc && kind != WIDE; i++)
-        before[i] = widened(c[i]);
+        before[i] = bfloat16_get(c[i]);
     table->pack(k, n, w, 1, k, packed);
     for (long i = 0; i < m; i++)               /* what follows a row must not matter */
         a[i * lda + k] = 0x7FC0;
@@ -162,15 +154,15 @@ static void check_product(enum kind kind, long m, long n, long k, int accumulate
         for (long j = 0; j < n; j++) {
             double exact = accumulate ? before[i * ldc + j] : 0, size = fabs(exact);
             for (long l = 0; l < k; l++) {
-                row[l] = widened(a[i * lda + l]);
-                column[l] = widened(w[j * k + l]);
+                row[l] = bfloat16_get(a[i * lda + l]);
+                column[l] = bfloat16_get(w[j * k + l]);
                 exact += (double)row[l] * column[l];
                 size += fabs((double)row[l] * column[l]);
             }
             float sum = kind == ROW ? by_row(k, row, column) : by_pairs(0, k, row, column);
             sum = accumulate ? before[i * ldc + j] + sum : sum;
-            float want = kind == WIDE ? sum : widened(rounded(sum));
-            judge(verdict, kind == WIDE ? wide[i * ldc + j] : widened(c[i * ldc + j]), want, exact, size, k, kind != WIDE);
+            float want = kind == WIDE ? sum : bfloat16_get(rounded(sum));
+            judge(verdict, kind == WIDE ? wide[i * ldc + j] : bfloat16_get(c[i * ldc + j]), want, exact, size, k, kind != WIDE);
         }
     void *all[] = {a, w, c, packed, wide, before, row, column};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -189,8 +181,8 @@ static void check_outer(long m, long n, long rows, struct verdict *verdict)
             float want = number(3, i * ldc + j);
             double exact = want, size = fabs(exact);
             for (long r = 0; r < rows && j < n; r++) {
-                left[r] = widened(a[r * lda + i]);
-                right[r] = widened(b[r * ldb + j]);
+                left[r] = bfloat16_get(a[r * lda + i]);
+                right[r] = bfloat16_get(b[r * ldb + j]);
                 exact += (double)left[r] * right[r];
                 size += fabs((double)left[r] * right[r]);
             }
@@ -273,19 +265,19 @@ static void test_rows(void)
     int add = 1, multiply = 1, add_row = 1, sum = 1, scatter = 1, scale = 1;
     table->add(ROWS, N, a, LD, x, LD);
     for (long i = 0; i < ROWS * LD; i++)
-        add &= i % LD >= N || x[i] == rounded(widened(a[i]) + widened(c[i]));
+        add &= i % LD >= N || x[i] == rounded(bfloat16_get(a[i]) + bfloat16_get(c[i]));
     memcpy(x, c, ROWS * LD * sizeof *c);
     table->multiply(ROWS, N, a, LD, x, LD);
     for (long i = 0; i < ROWS * LD; i++)
-        multiply &= i % LD >= N || x[i] == rounded(widened(a[i]) * widened(c[i]));
+        multiply &= i % LD >= N || x[i] == rounded(bfloat16_get(a[i]) * bfloat16_get(c[i]));
     memcpy(x, c, ROWS * LD * sizeof *c);
     table->add_row(ROWS, N, row, x, LD);
     for (long i = 0; i < ROWS * LD; i++)
-        add_row &= i % LD >= N || x[i] == rounded(widened(c[i]) + widened(row[i % LD]));
+        add_row &= i % LD >= N || x[i] == rounded(bfloat16_get(c[i]) + bfloat16_get(row[i % LD]));
     memcpy(x, c, ROWS * LD * sizeof *c);
     table->scale(ROWS * LD, 0.7, x);
     for (long i = 0; i < ROWS * LD; i++)
-        scale &= x[i] == rounded(widened(c[i]) * 0.7f);
+        scale &= x[i] == rounded(bfloat16_get(c[i]) * 0.7f);
     table->column_sum(ROWS, N, a, LD, y);
     for (long r = 0; r < ROWS; r++)
         index[r] = (int32_t)(r % 5);
@@ -293,8 +285,8 @@ static void test_rows(void)
     for (long j = 0; j < N; j++) {
         double exact = number(4, j), words_exact = number(5, 2 * N + j);
         for (long r = 0; r < ROWS; r++) {
-            exact += widened(a[r * LD + j]);
-            words_exact += r % 5 == 2 && j >= 3 ? widened(a[r * LD + j]) : 0;
+            exact += bfloat16_get(a[r * LD + j]);
+            words_exact += r % 5 == 2 && j >= 3 ? bfloat16_get(a[r * LD + j]) : 0;
         }
         sum &= fabs(y[j] - exact) <= (ROWS + 1) * 0x1p-24 * (ROWS + 1);
         scatter &= fabs(words[2 * N + j] - words_exact) <= (ROWS / 5 + 1) * 0x1p-24 * (ROWS / 5 + 1);

@@ -9,6 +9,9 @@
 #ifndef BPTT_BASE_STAGE_H
 #define BPTT_BASE_STAGE_H
 
+#include <stdint.h>
+#include <string.h>
+
 enum { STAGE_PAD = 16 };                   /* row strides are multiples of this many elements */
 
 struct stage_value { void *base; long row_stride, step_stride; };
@@ -19,6 +22,22 @@ struct stage_call {
     long step, steps, by, row_from, row_to;
 };
 typedef void stage_fn(const struct stage_call *call);
+
+/* bfloat16 is the upper half of a float. Stored to nearest, ties to even; NaN stays NaN, whatever its payload. */
+static inline float bfloat16_get(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint16_t bfloat16_put(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((value == value ? bits + 0x7FFF + ((bits >> 16) & 1) : bits | 0x400000) >> 16);
+}
 
 /* The stages of one cell for one instruction set and precision, in the order of the cell's programs. `hash` is that of the
  * generated text, so code and cell cannot be mismatched. */

@@ -229,7 +229,13 @@ const struct cell_code *cell_code_for(const bptt_cell *cell, const char *isa, in
         for (int k = 0; k < builtin_cells[i].codes; k++)
             if (fits(builtin_cells[i].code[k], cell, isa, element_size))
                 return builtin_cells[i].code[k];
-    if (cell->compiled && fits(cell->compiled, cell, isa, element_size))
-        return cell->compiled;
+    for (int i = 0; i < 2; i++)
+        if (cell->compiled[i] && fits(cell->compiled[i], cell, isa, element_size))
+            return cell->compiled[i];
     return NULL;
+}
+
+int cell_is_compiled(const bptt_cell *cell, const struct cell_code *code)
+{
+    return code == cell->compiled[0] || code == cell->compiled[1];
 }

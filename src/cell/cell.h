@@ -34,7 +34,7 @@ struct bptt_cell {
     struct graph forward, backward, tangent;
     struct program run, back;              /* compiled forward and backward */
     unsigned long long hash;               /* of the generated C: names the code that fits */
-    const struct cell_code *compiled;      /* from the cache, or NULL */
+    const struct cell_code *compiled[2];   /* from the cache: single precision, bfloat16; or NULL */
     void *library;                         /* its dlopen handle */
     int compiled_now;                      /* by this process; else it was in the cache */
     char not_compiled[300];                /* why bptt_cell_compile failed; "" if it did not, or was not asked */
@@ -82,6 +82,7 @@ extern const int builtin_cell_count;
 extern const char *const builtin_prelude[];            /* vmath.h and stage.h, as pieces that end with a NULL */
 /* The kernels of the cell for an instruction set and element size, or NULL: then the interpreter runs it. */
 const struct cell_code *cell_code_for(const bptt_cell *cell, const char *isa, int element_size);
+int cell_is_compiled(const bptt_cell *cell, const struct cell_code *code);   /* from the cache, not built in */
 /* Takes kernels that bptt_cell_compile left in the user's cache, if there are any for this cell. */
 void cell_find_compiled(bptt_cell *cell);
 

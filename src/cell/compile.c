@@ -18,8 +18,9 @@
 
 extern char **environ;
 
-enum { PATH_SIZE = 1024 };
-static const char SYMBOL[] = "cell_code";
+enum { PATH_SIZE = 1024, SOURCE_SIZE = PATH_SIZE + 64, KINDS = 2 };
+/* What one library holds: the cell once for every kind of number that is worth its compilation. */
+static const struct { const char *symbol, *bits; int element_size; } kinds[KINDS] = {{"cell_code_f32", "32", 4}, {"cell_code_bf16", "16", 2}};
 
 /* ---- the cache folder: the user's own, and nobody else's to write ---- */
 
@@ -66,20 +67,31 @@ static int stages_of(const bptt_cell *cell)
     return cell->run.stages + cell->back.stages;
 }
 
+static const struct cell_code *code_in(void *library, int kind, const bptt_cell *cell, const char *isa)
+{
+    const struct cell_code *code = library ? dlsym(library, kinds[kind].symbol) : NULL;
+    int fits = code && code->hash == cell->hash && code->count == stages_of(cell) && !strcmp(code->isa, isa) &&
+               code->element_size == kinds[kind].element_size;
+    return fits ? code : NULL;
+}
+
 static int load(bptt_cell *cell, const char *path, const char *isa)
 {
     struct stat status;
     if (stat(path, &status) || status.st_uid != geteuid())
         return 0;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const struct cell_code *code = library ? dlsym(library, SYMBOL) : NULL;
-    if (!code || code->hash != cell->hash || code->count != stages_of(cell) || strcmp(code->isa, isa) || code->element_size != 4) {
+    const struct cell_code *code[KINDS];
+    int found = 0;
+    for (int i = 0; i < KINDS; i++)
+        found += (code[i] = code_in(library, i, cell, isa)) != NULL;
+    if (found < KINDS) {
         if (library)
             dlclose(library);
         return 0;
     }
     cell->library = library;
-    cell->compiled = code;
+    memcpy(cell->compiled, code, sizeof code);
     return 1;
 }
 
@@ -95,12 +107,13 @@ void cell_find_compiled(bptt_cell *cell)
 
 /* ---- compiling ---- */
 
-static int write_source(const bptt_cell *cell, const char *path, bptt_error *error)
+static int write_source(const bptt_cell *cell, int kind, const char *path, bptt_error *error)
 {
     struct text text = {0};
+    text_printf(&text, "#define KERNEL_BITS %s\n", kinds[kind].bits);
     for (int i = 0; builtin_prelude[i]; i++)
         text_add(&text, builtin_prelude[i]);
-    int status = cell_generate_file(cell, "", SYMBOL, &text) ? fail_memory(error, text.length) : BPTT_OK;
+    int status = cell_generate_file(cell, "", kinds[kind].symbol, &text) ? fail_memory(error, text.length) : BPTT_OK;
     FILE *file = status ? NULL : fopen(path, "w");
     if (!status && !file)
         status = fail_file(error, BPTT_ERROR_FILE, path, "cannot write: %m");
@@ -124,7 +137,7 @@ static void first_line(const char *path, char *line, int size)
     line[strcspn(line, "\n")] = 0;
 }
 
-static int run_compiler(enum isa isa, const char *source, const char *library, const char *log, bptt_error *error)
+static int run_compiler(enum isa isa, char source[KINDS][SOURCE_SIZE], const char *library, const char *log, bptt_error *error)
 {
     static const char *const flags[ISA_COUNT][5] = {
         {NULL}, {"-mavx2", "-mfma", NULL}, {"-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"}};
@@ -132,13 +145,14 @@ static int run_compiler(enum isa isa, const char *source, const char *library, c
     snprintf(define, sizeof define, "-DKERNEL_ISA=%s", isa_name[isa]);
     const char *cc = getenv("CC");
     const char *argument[24] = {cc && *cc ? cc : "cc", "-std=gnu17", "-O3", "-ffp-contract=fast", "-fno-math-errno",
-                                "-fno-trapping-math", "-fPIC", "-shared", "-w", "-DKERNEL_BITS=32", define};
-    int count = 11;
+                                "-fno-trapping-math", "-fPIC", "-shared", "-w", define};
+    int count = 10;
     for (int i = 0; i < 5 && flags[isa][i]; i++)
         argument[count++] = flags[isa][i];
     argument[count++] = "-o";
     argument[count++] = library;
-    argument[count++] = source;
+    for (int i = 0; i < KINDS; i++)
+        argument[count++] = source[i];
     argument[count++] = "-lm";
     posix_spawn_file_actions_t actions;
     if (posix_spawn_file_actions_init(&actions))
@@ -162,19 +176,23 @@ static int run_compiler(enum isa isa, const char *source, const char *library, c
 
 static int build(bptt_cell *cell, enum isa isa, const char *folder, const char *path, bptt_error *error)
 {
-    char work[PATH_SIZE + 16], source[PATH_SIZE + 32], library[PATH_SIZE + 32], log[PATH_SIZE + 32];
+    char work[PATH_SIZE + 16], source[KINDS][SOURCE_SIZE], library[PATH_SIZE + 32], log[PATH_SIZE + 32];
     snprintf(work, sizeof work, "%s/build-XXXXXX", folder);
     if (!mkdtemp(work))
         return fail_file(error, BPTT_ERROR_FILE, folder, "cannot make a folder to compile in: %m");
-    snprintf(source, sizeof source, "%s/cell.c", work);
+    for (int i = 0; i < KINDS; i++)
+        snprintf(source[i], sizeof source[i], "%s/%s.c", work, kinds[i].symbol);
     snprintf(library, sizeof library, "%s/cell.so", work);
     snprintf(log, sizeof log, "%s/log", work);
-    int status = write_source(cell, source, error);
+    int status = BPTT_OK;
+    for (int i = 0; i < KINDS && !status; i++)
+        status = write_source(cell, i, source[i], error);
     if (!status)
         status = run_compiler(isa, source, library, log, error);
     if (!status && rename(library, path))
         status = fail_file(error, BPTT_ERROR_FILE, path, "cannot put the compiled cell here: %m");
-    unlink(source);
+    for (int i = 0; i < KINDS; i++)
+        unlink(source[i]);
     unlink(library);
     unlink(log);
     rmdir(work);

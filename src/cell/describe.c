@@ -14,7 +14,7 @@ static const char *kernel_name(const bptt_cell *cell)
     const struct cell_code *code = cell_code_for(cell, isa_name[isa], 4);
     if (!code)
         return "interpreter";
-    return code == cell->compiled ? compiled[isa] : built_in[isa];
+    return cell_is_compiled(cell, code) ? compiled[isa] : built_in[isa];
 }
 
 static int64_t count_parameters(const bptt_cell *cell, const long *size)

@@ -1,7 +1,6 @@
 /* interpret.c - runs graphs and stages as they stand, number by number: the oracle that generated code is held against, and
  * the way a cell of one's own runs without a compiler. */
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "cell.h"
@@ -9,70 +8,13 @@
 #define REAL double
 #define NAME(x) x##_f64
 #include "interpret.inc"
-#undef REAL
-#undef NAME
 #define REAL float
 #define NAME(x) x##_f32
 #include "interpret.inc"
-#undef REAL
-#undef NAME
-
-/* ---- bfloat16: as in generated code, what a stage reads is widened, computed with in single precision, and rounded where it is
- * stored ---- */
-
-static float widened(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* To nearest, ties to even; NaN stays NaN. */
-static uint16_t rounded(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((value == value ? bits + 0x7FFF + ((bits >> 16) & 1) : bits | 0x400000) >> 16);
-}
-
-static uint16_t *at_bf16(const struct stage_value *value, long step, long row)
-{
-    return (uint16_t *)value->base + step * value->step_stride + row * value->row_stride;
-}
-
-static void row_bf16(const struct program *program, const struct stage *stage, const struct stage_call *call, long step, long row,
-                     float **value, float *scratch)
-{
-    const struct graph *graph = program->graph;
-    for (int k = 0; k < stage->count; k++) {
-        int n = program->order[stage->first + k];
-        const struct node *node = &graph->node[n];
-        int operand[2] = {node->a, node->b};
-        for (int j = 0; j < 2; j++) {
-            int o = operand[j];
-            const struct node *from = o < 0 ? NULL : &graph->node[o];
-            int is_number = from && (from->op == OP_CONST || from->op == OP_SIZE);
-            if (!from || (!is_number && program->place_of[o] < 0))
-                continue;
-            value[o] = scratch;
-            const uint16_t *place = is_number ? NULL : at_bf16(&call->value[program->place_of[o]], step, row);
-            for (long i = 0; place && i < call->dim[from->dim]; i++)
-                *scratch++ = widened(place[i]);
-            if (is_number)
-                *scratch++ = (float)(from->op == OP_CONST ? from->value : (double)call->dim[from->leaf]);
-        }
-        long width = call->dim[node->dim];
-        const struct node *a = &graph->node[node->a], *b = node->b >= 0 ? &graph->node[node->b] : NULL;
-        value[n] = scratch;
-        scratch += width;
-        node_f32(node, width, call->dim[a->dim], value[node->a], b ? value[node->b] : NULL, a->dim != DIM_ONE,
-                 b && b->dim != DIM_ONE, value[n]);
-        uint16_t *to = program->stored[n] ? at_bf16(&call->value[program->place_of[n]], step, row) : NULL;
-        for (long i = 0; to && i < width; i++)
-            to[i] = rounded(value[n][i]);
-    }
-}
+#define REAL float
+#define NARROW
+#define NAME(x) x##_bf16
+#include "interpret.inc"
 
 size_t interpret_scratch(const struct program *program, const long *size)
 {
@@ -83,8 +25,7 @@ size_t interpret_scratch(const struct program *program, const long *size)
             const struct node *node = &program->graph->node[program->order[program->stage[i].first + k]];
             size_t a = (size_t)size[program->graph->node[node->a].dim];
             size_t b = node->b >= 0 ? (size_t)size[program->graph->node[node->b].dim] : 0;
-            size_t widened_too = (size_t)size[node->dim] + a + b;       /* floats, where the other kinds have at most doubles */
-            elements += (size_t)size[node->dim] + 2 > widened_too ? (size_t)size[node->dim] + 2 : widened_too;
+            elements += (size_t)size[node->dim] + a + b + 2;
         }
         most = elements > most ? elements : most;
     }

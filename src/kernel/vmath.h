@@ -84,20 +84,8 @@ static inline void v_store(elem *p, vec a)
 #endif
 }
 
-static inline real get(elem a)
-{
-    uint32_t bits = (uint32_t)a << 16;
-    real value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static inline elem put(real a)
-{
-    uint32_t bits;
-    memcpy(&bits, &a, sizeof bits);
-    return (elem)((a == a ? bits + 0x7FFF + ((bits >> 16) & 1) : bits | 0x400000) >> 16);
-}
+static inline real get(elem a) { return bfloat16_get(a); }
+static inline elem put(real a) { return bfloat16_put(a); }
 
 #else
 

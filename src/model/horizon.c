@@ -51,11 +51,8 @@ long horizon_scratch(const struct network *net)
 
 static double element(const struct network *net, const void *values, long i)
 {
-    float value;
-    uint32_t bits = net->kernels->element_size == 2 ? (uint32_t)((const uint16_t *)values)[i] << 16 : 0;
-    memcpy(&value, &bits, sizeof value);
     if (net->kernels->element_size == 2)
-        return value;                      /* bfloat16 is the upper half of a float */
+        return bfloat16_get(((const uint16_t *)values)[i]);
     return net->kernels->element_size == 4 ? (double)((const float *)values)[i] : ((const double *)values)[i];
 }
 

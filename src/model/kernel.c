@@ -51,8 +51,8 @@ static void explain_products(bptt_kernel *kernel, enum isa isa)
 static void explain_interpreter(bptt_kernel *kernel, const bptt_cell *cell, int precision)
 {
     kernel->faster = 1;
-    if (precision != BPTT_F32)
-        because(kernel, "a cell of one's own is compiled for single precision alone, so the interpreter runs its equations");
+    if (precision == BPTT_F64)
+        because(kernel, "a cell of one's own is not compiled for double precision, so the interpreter runs its equations");
     else if (cell->not_compiled[0])
         because(kernel, "the interpreter runs its equations: %s", cell->not_compiled);
     else
@@ -64,7 +64,7 @@ static void explain_code(bptt_kernel *kernel, const bptt_cell *cell, const struc
 {
     if (!code)
         explain_interpreter(kernel, cell, precision);
-    else if (code != cell->compiled)
+    else if (!cell_is_compiled(cell, code))
         because(kernel, "the cell's code was generated when bptt was built");
     else if (cell->compiled_now)
         because(kernel, "the cell's code was compiled just now");
@@ -89,7 +89,7 @@ int bptt_model_kernel(const bptt_model *model, int64_t layer, int precision, bpt
     snprintf(kernel->products, sizeof kernel->products, "micro-kernels, %s%s", isa_name[table->isa],
              precision == BPTT_BF16 ? ", bf16" : "");
     if (code)
-        snprintf(kernel->cell, sizeof kernel->cell, "%s, %s", code == model->cell->compiled ? "compiled" : "built in",
+        snprintf(kernel->cell, sizeof kernel->cell, "%s, %s", cell_is_compiled(model->cell, code) ? "compiled" : "built in",
                  code->isa);
     else
         snprintf(kernel->cell, sizeof kernel->cell, "interpreter");

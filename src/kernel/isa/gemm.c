@@ -64,11 +64,19 @@ typedef void tile_fn(long k, const elem *a, long lda, const elem *b, long panel_
 
 #if KERNEL_BITS == 16
 
+/* In x86's own words: the compiler would take the pair apart before it spreads it, or keep it for the other half and run out of
+ * registers; either takes twice the time. */
 static inline uvec pair_of(const elem *a)
 {
+    uvec pair;
+#if defined(__AVX2__) && !defined(__AVX512BF16__)
+    __asm__ volatile("vpbroadcastd %1, %0" : "=x"(pair) : "m"(*(const elem(*)[2])(const void *)a));
+#else
     uint32_t bits;
     memcpy(&bits, a, sizeof bits);
-    return (uvec){0} + bits;
+    pair = (uvec){0} + bits;
+#endif
+    return pair;
 }
 
 static inline uvec first_alone(const elem *a)
