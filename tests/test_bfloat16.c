@@ -114,6 +114,17 @@ static float by_pairs(float sum, long k, const float *a, const float *b)
     return sum;
 }
 
+/* Blocks of 256 steps, each a sum of its own. */
+static float by_blocks(float sum, long k, const float *a, const float *b)
+{
+    enum { BLOCK = 256 };
+    for (long i = 0; i < k; i += BLOCK) {
+        float block = by_pairs(0, k - i < BLOCK ? k - i : BLOCK, a + i, b + i);
+        sum = sum + block;
+    }
+    return sum;
+}
+
 /* Pairs in turn to two sums. */
 static float by_row(long k, const float *a, const float *b)
 {
@@ -159,7 +170,7 @@ static void check_product(enum kind kind, long m, long n, long k, int accumulate
                 exact += (double)row[l] * column[l];
                 size += fabs((double)row[l] * column[l]);
             }
-            float sum = kind == ROW ? by_row(k, row, column) : by_pairs(0, k, row, column);
+            float sum = kind == ROW ? by_row(k, row, column) : by_blocks(0, k, row, column);
             sum = accumulate ? before[i * ldc + j] + sum : sum;
             float want = kind == WIDE ? sum : bfloat16_get(rounded(sum));
             judge(verdict, kind == WIDE ? wide[i * ldc + j] : bfloat16_get(c[i * ldc + j]), want, exact, size, k, kind != WIDE);
@@ -171,7 +182,6 @@ static void check_product(enum kind kind, long m, long n, long k, int accumulate
 
 static void check_outer(long m, long n, long rows, struct verdict *verdict)
 {
-    enum { BLOCK = 256 };
     long lda = padded(m), ldb = padded(n) + 16, ldc = n + 3;
     uint16_t *a = halves(rows * lda, 1), *b = halves(rows * ldb, 2), *scratch = room(table->gemm_tn_scratch(m, n, rows), 2);
     float *c = floats(m * ldc, 3), *left = room(rows, 4), *right = room(rows, 4);
@@ -186,8 +196,7 @@ static void check_outer(long m, long n, long rows, struct verdict *verdict)
                 exact += (double)left[r] * right[r];
                 size += fabs((double)left[r] * right[r]);
             }
-            for (long r = 0; r < rows && j < n; r += BLOCK)
-                want += by_pairs(0, rows - r < BLOCK ? rows - r : BLOCK, left + r, right + r);
+            want = by_blocks(want, j < n ? rows : 0, left, right);
             judge(verdict, c[i * ldc + j], want, exact, size, rows, 0);
         }
     void *all[] = {a, b, scratch, c, left, right};

@@ -10,7 +10,8 @@
  * In bfloat16 two steps of k stand together, as the machine's own instruction takes them: it adds the product of the odd step,
  * then that of the even one, each with one rounding. The emulation does the same, and since products of bfloat16 are exact in
  * single precision, its sums have the same bits with and without fused multiply-adds. (The instruction takes numbers below
- * 2^-126 for zero, which the emulation does not.) A result that is stored in bfloat16 is rounded once, after all of k. */
+ * 2^-126 for zero, which the emulation does not.) To emulate is to widen what is read, once for many tiles, with the odd step
+ * before the even one; the tiles are those of single precision. What is stored in bfloat16 is rounded once, after all of k. */
 #include "isa.h"
 
 enum {
@@ -41,49 +42,22 @@ enum { MOST = 4, NARROW = 2, SQUARE = 2, ROW_VECS = PANEL / VLEN };
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* What becomes of a product: c = ab or c += ab; c an activation, or of the type that sums have (`real`). */
-enum { ACCUMULATE = 1, WIDE = 2 };
-
-static inline void *moved(void *c, long by, int how)
-{
-    return (char *)c + by * (long)(how & WIDE ? sizeof(real) : sizeof(elem));
-}
-
-static inline void give(void *c, vec sum, int how)
-{
-    if (how & WIDE)
-        v_write(c, how & ACCUMULATE ? v_read(c) + sum : sum);
-    else
-        v_store(c, how & ACCUMULATE ? v_load(c) + sum : sum);
-}
-
 static inline long least(long a, long b) { return a < b ? a : b; }
 static inline long up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-typedef void tile_fn(long k, const elem *a, long lda, const elem *b, long panel_step, const elem *next, void *c, long ldc, int how);
+/* What tiles take: numbers, or for the machine's own instruction pairs of bfloat16 in their place. */
+#if KERNEL_BITS == 16 && defined(__AVX512BF16__)
+typedef elem factor;
+enum { TOGETHER = PAIR };                    /* steps of k that a tile takes at once */
+#else
+typedef real factor;
+enum { TOGETHER = 1 };
+#endif
+
+typedef void tile_fn(long steps, const factor *a, long lda, const factor *b, long panel_step, const factor *next, real *c, long ldc,
+                     int accumulate);
 
 #if KERNEL_BITS == 16
-
-/* In x86's own words: the compiler would take the pair apart before it spreads it, or keep it for the other half and run out of
- * registers; either takes twice the time. */
-static inline uvec pair_of(const elem *a)
-{
-    uvec pair;
-#if defined(__AVX2__) && !defined(__AVX512BF16__)
-    __asm__ volatile("vpbroadcastd %1, %0" : "=x"(pair) : "m"(*(const elem(*)[2])(const void *)a));
-#else
-    uint32_t bits;
-    memcpy(&bits, a, sizeof bits);
-    pair = (uvec){0} + bits;
-#endif
-    return pair;
-}
-
-static inline uvec first_alone(const elem *a)
-{
-    const elem pair[2] = {*a, 0};
-    return pair_of(pair);
-}
 
 static inline uvec pairs_at(const elem *b)
 {
@@ -92,96 +66,76 @@ static inline uvec pairs_at(const elem *b)
     return pairs;
 }
 
-static inline vec half_of(uvec pair, int odd) { return (vec)(odd ? pair & 0xFFFF0000 : pair << 16); }
+#endif
 
-/* Two steps of k, or with `alone` the last one, whose partner is zero in b. */
-static inline __attribute__((always_inline)) void step_of_tile(int rows, int vecs, const elem *a, long a_row, const elem *b,
-                                                               long panel_step, int alone, vec sum[MOST][8])
+/* Where vector v of B's row stands. */
+static inline long vector_at(int v, long panel_step) { return v * VLEN / PANEL * panel_step + v * VLEN % PANEL * TOGETHER; }
+
+static inline __attribute__((always_inline)) void step_of_tile(int rows, int vecs, const factor *a, long a_row, const factor *b,
+                                                               long panel_step, vec sum[MOST][8])
 {
-#if defined(__AVX512BF16__)
+#if KERNEL_BITS == 16 && defined(__AVX512BF16__)
     UNROLL
     for (int r = 0; r < rows; r++) {
-        __m512bh pair = (__m512bh)(alone ? first_alone(a + r * a_row) : pair_of(a + r * a_row));
+        uint32_t bits;
+        memcpy(&bits, a + r * a_row, sizeof bits);
         UNROLL
         for (int v = 0; v < vecs; v++)
-            sum[r][v] = (vec)_mm512_dpbf16_ps((__m512)sum[r][v], pair,
-                                              (__m512bh)pairs_at(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL * PAIR));
+            sum[r][v] = (vec)_mm512_dpbf16_ps((__m512)sum[r][v], (__m512bh)((uvec){0} + bits),
+                                              (__m512bh)pairs_at(b + vector_at(v, panel_step)));
     }
 #else
-    UNROLL
-    for (int odd = 1; odd >= 0; odd--) {
-        vec row[8];
-        UNROLL
-        for (int v = 0; v < vecs; v++)
-            row[v] = half_of(pairs_at(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL * PAIR), odd);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            vec factor = half_of(alone ? first_alone(a + r * a_row) : pair_of(a + r * a_row), odd);
-            UNROLL
-            for (int v = 0; v < vecs; v++)
-                sum[r][v] += factor * row[v];
-        }
-    }
-#endif
-}
-
-#else
-
-static inline __attribute__((always_inline)) void step_of_tile(int rows, int vecs, const elem *a, long a_row, const elem *b,
-                                                               long panel_step, int alone, vec sum[MOST][8])
-{
     vec row[8];
     UNROLL
     for (int v = 0; v < vecs; v++)
-        row[v] = v_load(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL);
+        row[v] = v_read(b + vector_at(v, panel_step));
     UNROLL
     for (int r = 0; r < rows; r++)
         UNROLL
         for (int v = 0; v < vecs; v++)
             sum[r][v] += a[r * a_row] * row[v];
+#endif
 }
 
-#endif
-
-/* c[rows, vecs] (+)= A B over k steps. A[r][i] is a[r * a_row + i * a_step] (i: steps, in bfloat16 pairs of them); vector v of
- * B's row i lies in the panel that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers.
- * `next`: a panel to be called into the cache meanwhile, or NULL: what the machine fetches ahead by itself ends with a page. */
-static inline __attribute__((always_inline)) void tile(int rows, int vecs, long k, const elem *a, long a_row,
-                                                       long a_step, const elem *b, long panel_step, const elem *next,
-                                                       void *c, long ldc, int how)
+/* c[rows, vecs] (+)= A B. A[r][i] is a[r * a_row + i * a_step] (i: steps of step_of_tile); vector v of B's row i lies in the
+ * panel that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. `next`: a panel to be
+ * called into the cache meanwhile, or NULL: what the machine fetches ahead by itself ends with a page. */
+static inline __attribute__((always_inline)) void tile(int rows, int vecs, long steps, const factor *a, long a_row, long a_step,
+                                                       const factor *b, long panel_step, const factor *next,
+                                                       real *c, long ldc, int accumulate)
 {
     vec sum[MOST][8];
     UNROLL
     for (int r = 0; r < rows; r++) {
-        __builtin_prefetch(moved(c, r * ldc, how), 1);  /* wanted at the end: rows far apart, which no machine foresees */
+        __builtin_prefetch(c + r * ldc, 1);  /* wanted at the end: rows far apart, which no machine foresees */
         UNROLL
         for (int v = 0; v < vecs; v++)
             sum[r][v] = v_splat(0);
     }
-    for (long i = 0; i < k / PAIR; i++) {
+    for (long i = 0; i < steps; i++) {
         if (next)
-            __builtin_prefetch(next + i * PANEL * PAIR);
-        step_of_tile(rows, vecs, a, a_row, b, panel_step, 0, sum);
+            __builtin_prefetch(next + i * PANEL * TOGETHER);
+        step_of_tile(rows, vecs, a, a_row, b, panel_step, sum);
         a += a_step;
-        b += PANEL * PAIR;
+        b += PANEL * TOGETHER;
     }
-    if (k % PAIR)
-        step_of_tile(rows, vecs, a, a_row, b, panel_step, 1, sum);
     UNROLL
     for (int r = 0; r < rows; r++)
         UNROLL
-        for (int v = 0; v < vecs; v++)
-            give(moved(c, r * ldc + v * VLEN, how), sum[r][v], how);
+        for (int v = 0; v < vecs; v++) {
+            real *to = c + r * ldc + v * VLEN;
+            v_write(to, accumulate ? v_read(to) + sum[r][v] : sum[r][v]);
+        }
 }
 
 #define TILE(rows, vecs)                                                                                              \
-    static void tile_##rows##_##vecs(long k, const elem *a, long lda, const elem *b, long panel_step,                 \
-                                     const elem *next, void *c, long ldc, int how)                                    \
+    static void tile_##rows##_##vecs(long steps, const factor *a, long lda, const factor *b, long panel_step,         \
+                                     const factor *next, real *c, long ldc, int accumulate)                           \
     {                                                                                                                 \
         if (next)                                                                                                     \
-            tile(rows, vecs, k, a, lda, PAIR, b, panel_step, next, c, ldc, how);                                      \
+            tile(rows, vecs, steps, a, lda, TOGETHER, b, panel_step, next, c, ldc, accumulate);                       \
         else                                                                                                          \
-            tile(rows, vecs, k, a, lda, PAIR, b, panel_step, NULL, c, ldc, how);                                      \
+            tile(rows, vecs, steps, a, lda, TOGETHER, b, panel_step, NULL, c, ldc, accumulate);                       \
     }
 
 /* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left. */
@@ -242,14 +196,14 @@ void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, voi
 }
 
 struct product {
-    long n, k;
-    const elem *a;
+    long n, k;                               /* k: whole pairs */
+    const factor *a;
     long lda;
-    const elem *b;
+    const factor *b;
     long panel_step;
-    void *c;
+    real *c;
     long ldc;
-    int how, far;                            /* far: B outgrows the caches that are near */
+    int accumulate, far;                     /* far: B outgrows the caches that are near */
 };
 
 /* `strips` strips of `rows` rows each, over all columns. */
@@ -263,10 +217,10 @@ static void strips_times_panels(const struct product *p, long strips, int rows)
             vecs = NARROW;
             fn = tiles[rows].narrow;
         }
-        const elem *b = p->b + column / PANEL * p->panel_step + column % PANEL * PAIR;
+        const factor *b = p->b + column / PANEL * p->panel_step + column % PANEL * TOGETHER;
         for (long s = 0; s < strips; s++)
-            fn(p->k, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->far && s == 0 ? b + p->panel_step : NULL,
-               moved(p->c, s * rows * p->ldc + column, p->how), p->ldc, p->how);
+            fn(p->k / TOGETHER, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->far && s == 0 ? b + p->panel_step : NULL,
+               p->c + s * rows * p->ldc + column, p->ldc, p->accumulate);
     }
 }
 
@@ -280,21 +234,154 @@ static void rows_times_panels(struct product p, long m)
     long larger = m % strips;
     strips_times_panels(&p, strips - larger, (int)rows);
     p.a += (strips - larger) * rows * p.lda;
-    p.c = moved(p.c, (strips - larger) * rows * p.ldc, p.how);
+    p.c += (strips - larger) * rows * p.ldc;
     if (larger)
         strips_times_panels(&p, larger, (int)rows + 1);
 }
 
+/* Columns that tiles of m rows take together: whole panels. */
+static long columns_at_once(long m) { return up(tiles[m / strips_of(m)].vecs * VLEN, PANEL); }
+
+#if KERNEL_BITS == 16
+
+enum { COPIED = 32768, COPIED_DEPTH = 8 * DEPTH, SUMS = 4096, PANELS = 2 };   /* on the stack */
+
+/* Of one product: `rows` holds the copy of A's rows, or of a part of their steps where they are longer than that; `panels` B's
+ * block as tiles take it. */
+struct narrow {
+    long m, k, depth, copied;                /* depth: k, to whole pairs; copied: steps of a copy */
+    const elem *a;
+    long lda;
+    factor *rows, *panels;
+    real *sum;
+};
+
+#if defined(__AVX512BF16__)
+
+static inline void copy_pairs(long pairs, const elem *a, factor *to) { memcpy(to, a, (size_t)(pairs * PAIR) * sizeof(elem)); }
+static inline void copy_last(elem a, factor *to) { to[0] = a, to[1] = 0; }
+
+/* They stand as they are wanted. */
+static struct product block_of(const struct narrow *x, long n, const elem *b, long from, long steps)
+{
+    (void)steps;
+    return (struct product){.n = n, .b = b + from * PANEL, .panel_step = x->depth * PANEL};
+}
+
+#else
+
+static inline void copy_pairs(long pairs, const elem *a, factor *to)
+{
+    for (long i = 0; i < pairs; i++) {
+        to[2 * i] = get(a[2 * i + 1]);
+        to[2 * i + 1] = get(a[2 * i]);
+    }
+}
+
+static inline void copy_last(elem a, factor *to) { to[0] = 0, to[1] = get(a); }
+
+static inline void widen_pairs(const elem *b, factor *to)
+{
+    v_write(to, (vec)(pairs_at(b) & 0xFFFF0000));
+    v_write(to + PANEL, (vec)(pairs_at(b) << 16));
+}
+
+static struct product block_of(const struct narrow *x, long n, const elem *b, long from, long steps)
+{
+    for (long j = 0; j < n; j += PANEL)
+        for (long i = 0; i < steps; i += PAIR)
+            for (long v = 0; v < PANEL; v += VLEN)
+                widen_pairs(b + (j * x->depth + (from + i) * PANEL + v * PAIR), x->panels + j * steps + i * PANEL + v);
+    return (struct product){.n = n, .b = x->panels, .panel_step = steps * PANEL};
+}
+
+#endif
+
+static void copy_rows(struct narrow *x, long from)
+{
+    long steps = least(x->k - from, x->copied);
+    for (long r = 0; r < x->m; r++) {
+        const elem *a = x->a + r * x->lda + from;
+        factor *to = x->rows + r * x->copied;
+        copy_pairs(steps / PAIR, a, to);
+        if (steps % PAIR)
+            copy_last(a[steps - 1], to + steps - 1);
+    }
+}
+
+static void give(const struct narrow *x, long n, void *c, long ldc, int accumulate, int is_wide)
+{
+    for (long r = 0; r < x->m; r++)
+        for (long j = 0; j < n; j += VLEN) {
+            vec sum = v_read(x->sum + r * n + j);
+            elem *to = (elem *)c + r * ldc + j;
+            real *sums = (real *)c + r * ldc + j;
+            if (is_wide)
+                v_write(sums, accumulate ? v_read(sums) + sum : sum);
+            else
+                v_store(to, accumulate ? v_load(to) + sum : sum);
+        }
+}
+
+static void sum_columns(struct narrow *x, long n, const elem *b, int far)
+{
+    if (x->k == 0)
+        memset(x->sum, 0, (size_t)(x->m * n) * sizeof(real));
+    for (long l = 0; l < x->depth; l += DEPTH) {
+        if (x->depth > x->copied && l % x->copied == 0)
+            copy_rows(x, l);
+        long steps = least(x->depth - l, DEPTH);
+        struct product p = block_of(x, n, b, l, steps);
+        p.k = steps;
+        p.a = x->rows + l % x->copied;
+        p.lda = x->copied;
+        p.c = x->sum;
+        p.ldc = n;
+        p.accumulate = l > 0;
+        p.far = far && TOGETHER > 1;
+        rows_times_panels(p, x->m);
+    }
+}
+
+/* Rows whose copies and sums fit, in parts as even as possible. */
+static long rows_of_narrow(long m, long copied)
+{
+    long most = least(COPIED / (copied + 1), SUMS / (PANELS * PANEL)) / MOST * MOST, parts = (m + most - 1) / most;
+    return parts > 1 ? up((m + parts - 1) / parts, MOST) : m;
+}
+
+static void product(long m, long n, long k, const elem *a, long lda, const elem *packed, void *c, long ldc, int accumulate, int is_wide)
+{
+    factor rows[COPIED], panels[TOGETHER > 1 ? 1 : DEPTH * PANELS * PANEL];
+    real sum[SUMS];
+    long depth = up(k, PAIR), copied = least(depth, COPIED_DEPTH), at_once = rows_of_narrow(m, copied);
+    struct narrow x = {.k = k, .depth = depth, .copied = copied, .lda = lda, .rows = rows, .panels = panels, .sum = sum};
+    n = padded(n);
+    for (long i = 0; i < m; i += at_once) {
+        x.m = least(m - i, at_once);
+        x.a = a + i * lda;
+        if (depth <= copied)
+            copy_rows(&x, 0);
+        long columns = least(columns_at_once(x.m), PANELS * PANEL);
+        for (long j = 0; j < n; j += columns) {
+            long count = least(n - j, columns), at = i * ldc + j;
+            sum_columns(&x, count, packed + j * depth, n * k > FAR);
+            give(&x, count, is_wide ? (void *)((real *)c + at) : (void *)((elem *)c + at), ldc, accumulate, is_wide);
+        }
+    }
+}
+
+#else
+
 /* All k of a few rows and columns: the tiles of c stay in the first-level cache from one block of k to the next. */
 static void blocks_times_panels(const struct product *all, long m)
 {
-    long depth = PAIR == 1 ? DEPTH : all->k; /* what c holds must not be rounded between */
-    for (long l = 0; l < all->k; l += depth) {
+    for (long l = 0; l < all->k; l += DEPTH) {
         struct product p = *all;
-        p.k = least(all->k - l, depth);
+        p.k = least(all->k - l, DEPTH);
         p.a += l;
         p.b += l * PANEL;
-        p.how = all->how | (l > 0 ? ACCUMULATE : 0);
+        p.accumulate = all->accumulate || l > 0;
         rows_times_panels(p, m);
     }
 }
@@ -308,84 +395,119 @@ static long rows_at_once(long k)
 
 /* Rows so long that few of them fit into the cache: DEPTH steps of k for many rows at a time, so that B streams by for these
  * many; c is read and written once for each DEPTH steps. Every element has the same sums as in the other order. */
-static void blocks_outside(long m, long n, long k, const elem *a, long lda, const elem *packed, void *c, long ldc, int how)
+static void blocks_outside(long m, long n, long k, const real *a, long lda, const real *packed, real *c, long ldc, int accumulate)
 {
-    long columns = up(tiles[m / strips_of(m)].vecs * VLEN, PANEL);
+    long columns = columns_at_once(m);
     for (long l = 0; l < k; l += DEPTH)
         for (long j = 0; j < n; j += columns) {
             struct product p = {least(n - j, columns), least(k - l, DEPTH), a + l, lda, packed + j * k + l * PANEL, k * PANEL,
-                                moved(c, j, how), ldc, how | (l > 0 ? ACCUMULATE : 0), n * k > FAR};
+                                c + j, ldc, accumulate || l > 0, n * k > FAR};
             rows_times_panels(p, m);
         }
 }
 
-static void gemm(long m, long n, long k, const elem *a, long lda, const elem *packed, void *c, long ldc, int how)
+static void product(long m, long n, long k, const real *a, long lda, const real *packed, real *c, long ldc, int accumulate, int is_wide)
 {
+    (void)is_wide;
     n = padded(n);
-    for (long i = 0; i < m && k == 0 && !(how & ACCUMULATE); i++)
-        memset(moved(c, i * ldc, how), 0, (size_t)n * (how & WIDE ? sizeof(real) : sizeof(elem)));
+    for (long i = 0; i < m && k == 0 && !accumulate; i++)
+        memset(c + i * ldc, 0, (size_t)n * sizeof(real));
     long at_once = rows_at_once(k);
-    int outside = PAIR == 1 && k > LONG && at_once < m;
+    int outside = k > LONG && at_once < m;
     at_once = outside ? ROWS_MOST : at_once;
     for (long i = 0; i < m; i += at_once) {
         long rows = least(m - i, at_once);
         if (outside) {
-            blocks_outside(rows, n, k, a + i * lda, lda, packed, moved(c, i * ldc, how), ldc, how);
+            blocks_outside(rows, n, k, a + i * lda, lda, packed, c + i * ldc, ldc, accumulate);
             continue;
         }
-        long columns = up(tiles[rows / strips_of(rows)].vecs * VLEN, PANEL), panel_step = up(k, PAIR) * PANEL;
+        long columns = columns_at_once(rows);
         for (long j = 0; j < n; j += columns) {
-            struct product p = {least(n - j, columns), k, a + i * lda, lda, packed + j / PANEL * panel_step, panel_step,
-                                moved(c, i * ldc + j, how), ldc, how, n * k > FAR};
+            struct product p = {least(n - j, columns), k, a + i * lda, lda, packed + j * k, k * PANEL, c + i * ldc + j, ldc, accumulate,
+                                n * k > FAR};
             blocks_times_panels(&p, rows);
         }
     }
 }
 
+#endif
+
 void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
 {
-    gemm(m, n, k, a, lda, packed, c, ldc, accumulate ? ACCUMULATE : 0);
+    product(m, n, k, a, lda, packed, c, ldc, accumulate, 0);
 }
 
 void NAME(gemm_wide)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
 {
-    gemm(m, n, k, a, lda, packed, c, ldc, (accumulate ? ACCUMULATE : 0) | WIDE);
+    product(m, n, k, a, lda, packed, c, ldc, accumulate, 1);
 }
 
 /* ---- one row ---- */
 
-/* With one row there are too few sums to keep the adders busy, so even and odd steps of k (in bfloat16, pairs of steps) have
- * sums of their own. */
-static inline __attribute__((always_inline)) void row_times_panels(int vecs, long k, const elem *a, const elem *b, long panel_step,
-                                                                  elem *c, int how)
+/* The same for one row; b's pairs are widened as they are read where products are emulated. */
+static inline __attribute__((always_inline)) void step_of_row(int vecs, const factor *a, const elem *b, long panel_step,
+                                                              vec sum[MOST][8])
+{
+#if KERNEL_BITS == 16 && !defined(__AVX512BF16__)
+    UNROLL
+    for (int odd = 1; odd >= 0; odd--)
+        UNROLL
+        for (int v = 0; v < vecs; v++) {
+            uvec pairs = pairs_at(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL * PAIR);
+            sum[0][v] += a[1 - odd] * (vec)(odd ? pairs & 0xFFFF0000 : pairs << 16);
+        }
+#else
+    step_of_tile(1, vecs, a, 0, b, panel_step, sum);
+#endif
+}
+
+/* With one row there are too few sums to keep the adders busy, so even and odd steps (in bfloat16, pairs of steps) have sums of
+ * their own. */
+static inline __attribute__((always_inline)) void row_times_panels(int vecs, long steps, const factor *a, const elem *b,
+                                                                  long panel_step, elem *c, int accumulate)
 {
     vec sum[2][MOST][8];
     UNROLL
     for (int v = 0; v < vecs; v++)
         sum[0][0][v] = sum[1][0][v] = v_splat(0);
-    long i = 0, steps = k / PAIR;
+    long i = 0;
     for (; i + 1 < steps; i += 2)
         UNROLL
         for (int odd = 0; odd < 2; odd++)
-            step_of_tile(1, vecs, a + (i + odd) * PAIR, 0, b + (i + odd) * PANEL * PAIR, panel_step, 0, sum[odd]);
-    for (; i < steps; i++)
-        step_of_tile(1, vecs, a + i * PAIR, 0, b + i * PANEL * PAIR, panel_step, 0, sum[0]);
-    if (k % PAIR)
-        step_of_tile(1, vecs, a + i * PAIR, 0, b + i * PANEL * PAIR, panel_step, 1, sum[i % 2]);
+            step_of_row(vecs, a + (i + odd) * PAIR, b + (i + odd) * PANEL * PAIR, panel_step, sum[odd]);
+    if (i < steps)
+        step_of_row(vecs, a + i * PAIR, b + i * PANEL * PAIR, panel_step, sum[0]);
     UNROLL
-    for (int v = 0; v < vecs; v++)
-        give(c + v * VLEN, sum[0][0][v] + sum[1][0][v], how);
+    for (int v = 0; v < vecs; v++) {
+        vec all = sum[0][0][v] + sum[1][0][v];
+        v_store(c + v * VLEN, accumulate ? v_load(c + v * VLEN) + all : all);
+    }
+}
+
+static void all_columns(long n, long k, const factor *a, const elem *b, elem *c, int accumulate)
+{
+    long j = 0;
+    n = padded(n);
+    for (; j + ROW_VECS * VLEN <= n; j += ROW_VECS * VLEN)
+        row_times_panels(ROW_VECS, k / PAIR, a, b + j / PANEL * PANEL * k + j % PANEL * PAIR, k * PANEL, c + j, accumulate);
+    for (; j < n; j += PANEL)
+        row_times_panels(PANEL / VLEN, k / PAIR, a, b + j * k, k * PANEL, c + j, accumulate);
 }
 
 void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate)
 {
-    long j = 0, panel_step = up(k, PAIR) * PANEL;
-    int how = accumulate ? ACCUMULATE : 0;
-    n = padded(n);
-    for (; j + ROW_VECS * VLEN <= n; j += ROW_VECS * VLEN)
-        row_times_panels(ROW_VECS, k, a, (const elem *)packed + j / PANEL * panel_step + j % PANEL * PAIR, panel_step, (elem *)c + j, how);
-    for (; j < n; j += PANEL)
-        row_times_panels(PANEL / VLEN, k, a, (const elem *)packed + j / PANEL * panel_step, panel_step, (elem *)c + j, how);
+#if KERNEL_BITS == 16
+    factor rows[COPIED];
+    struct narrow x = {.m = 1, .k = k, .copied = up(k, PAIR), .a = a, .rows = rows};
+    if (k > COPIED) {
+        NAME(gemm)(1, n, k, a, 0, packed, c, 0, accumulate);
+        return;
+    }
+    copy_rows(&x, 0);
+    all_columns(n, x.copied, x.rows, packed, c, accumulate);
+#else
+    all_columns(n, k, a, packed, c, accumulate);
+#endif
 }
 
 /* ---- c += a^T b ---- */
@@ -394,50 +516,76 @@ void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int 
  * [k][PANEL]; then the same tiles run. Tiles at the edge are made in full beside c, and what is inside is added. */
 enum { SQUARE_COLUMNS = SQUARE * VLEN < PANEL ? PANEL : SQUARE * VLEN };
 
+static long strip_elements(long m) { return DEPTH * up(least(m, ROWS_MOST), MOST); }
+
 long NAME(gemm_tn_scratch)(long m, long n, long rows)
 {
-    return DEPTH * (up(least(m, ROWS_MOST), MOST) + up(least(n, COLUMNS_MOST), SQUARE_COLUMNS));
+    (void)rows;
+    return (strip_elements(m) + DEPTH * up(least(n, COLUMNS_MOST), SQUARE_COLUMNS)) * (long)(sizeof(factor) / sizeof(elem));
 }
 
-/* Two rows as pairs; the second may be missing. */
-static inline void interleave(long n, const elem *even, const elem *odd, elem *to)
+/* `columns` elements of a row, in bfloat16 of two, to their places in a group of `width`, the missing ones zero; `odd`: NULL where
+ * there is no second row. */
+#if KERNEL_BITS != 16
+
+static inline void put_rows(long columns, long width, const elem *row, const elem *none, factor *to)
 {
-    for (long l = 0; l < n; l++) {
-        to[2 * l] = even[l];
-        to[2 * l + 1] = odd ? odd[l] : 0;
+    (void)none;
+    if (columns == width) {
+        memcpy(to, row, (size_t)width * sizeof(elem));
+        return;
+    }
+    for (long l = 0; l < width; l++)
+        to[l] = l < columns ? row[l] : 0;
+}
+
+#else
+
+static inline void put_places(long columns, long width, const elem *even, const elem *odd, factor *to)
+{
+    for (long l = 0; l < width; l++) {
+        elem first = l < columns ? even[l] : 0, second = odd && l < columns ? odd[l] : 0;
+#if defined(__AVX512BF16__)
+        to[2 * l] = first;
+        to[2 * l + 1] = second;
+#else
+        to[l] = get(second);
+        to[width + l] = get(first);
+#endif
     }
 }
 
-/* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each (in bfloat16 [k / 2][width][2]), the missing columns
- * zero. Eight rows at a time: a row at a time would write to too many places, a group at a time would read them. */
-static inline __attribute__((always_inline)) void pack_groups(long k, long n, const elem *from, long ld, long width,
-                                                              elem *to)
+static inline __attribute__((always_inline)) void put_rows(long columns, long width, const elem *even, const elem *odd, factor *to)
 {
+    if (columns == width && odd)
+        put_places(width, width, even, odd, to);     /* without tests in the loop */
+    else
+        put_places(columns, width, even, odd, to);
+}
+
+#endif
+
+/* Columns [0, n) of `k` rows into groups of `width` columns, [k][width] each (in bfloat16 as tiles take pairs of rows). Eight rows
+ * at a time: a row at a time would write to too many places, a group at a time would read them. */
+static inline __attribute__((always_inline)) void pack_groups(long k, long n, const elem *from, long ld, long width, factor *to)
+{
+    long depth = up(k, PAIR);
     for (long i0 = 0; i0 < k; i0 += 8) {
         long i1 = least(i0 + 8, k);
         for (long j = 0; j < n; j += width)
             for (long i = i0; i < i1; i += PAIR) {
-                elem *group = to + j * up(k, PAIR) + i * width;
-                long columns = least(n - j, width);
                 const elem *row = from + i * ld + j;
-                if (columns < width)
-                    memset(group, 0, (size_t)(width * PAIR) * sizeof(elem));
-                if (PAIR == 2)
-                    interleave(columns, row, i + 1 < k ? row + ld : NULL, group);
-                else if (columns == width)
-                    memcpy(group, row, (size_t)width * sizeof(elem));
-                else
-                    memcpy(group, row, (size_t)columns * sizeof(elem));
+                put_rows(least(n - j, width), width, row, i + 1 < k ? row + ld : NULL, to + j * depth + i * width);
             }
     }
 }
 
-static void tile_square(long k, const elem *a, const elem *b, real *c, long ldc, int how)
+static void tile_square(long k, const factor *a, const factor *b, real *c, long ldc, int accumulate)
 {
-    tile(MOST, SQUARE, k, a, PAIR, MOST * PAIR, b, up(k, PAIR) * PANEL, NULL, c, ldc, how | WIDE);
+    tile(MOST, SQUARE, k / TOGETHER, a, TOGETHER, MOST * TOGETHER, b, k * PANEL, NULL, c, ldc, accumulate);
 }
 
-static void tile_edge(long k, const elem *a, const elem *b, real *c, long ldc, long rows, long columns)
+static void tile_edge(long k, const factor *a, const factor *b, real *c, long ldc, long rows, long columns)
 {
     real whole[MOST * SQUARE * VLEN];
     tile_square(k, a, b, whole, SQUARE * VLEN, 0);
@@ -446,18 +594,17 @@ static void tile_edge(long k, const elem *a, const elem *b, real *c, long ldc, l
             c[r * ldc + j] += whole[r * SQUARE * VLEN + j];
 }
 
-static void strips_times_groups(long m, long n, long k, const elem *a, const elem *b, real *c, long ldc)
+static void strips_times_groups(long m, long n, long k, const factor *a, const factor *b, real *c, long ldc)
 {
     enum { COLUMNS = SQUARE * VLEN };
-    long depth = up(k, PAIR);
     for (long j = 0; j < n; j += COLUMNS) {
-        const elem *panel = b + j / PANEL * PANEL * depth + j % PANEL * PAIR;
+        const factor *panel = b + j / PANEL * PANEL * k + j % PANEL * TOGETHER;
         for (long i = 0; i < m; i += MOST) {
             real *to = c + i * ldc + j;
             if (m - i >= MOST && n - j >= COLUMNS)
-                tile_square(k, a + i * depth, panel, to, ldc, ACCUMULATE);
+                tile_square(k, a + i * k, panel, to, ldc, 1);
             else
-                tile_edge(k, a + i * depth, panel, to, ldc, least(m - i, MOST), least(n - j, COLUMNS));
+                tile_edge(k, a + i * k, panel, to, ldc, least(m - i, MOST), least(n - j, COLUMNS));
         }
     }
 }
@@ -465,19 +612,18 @@ static void strips_times_groups(long m, long n, long k, const elem *a, const ele
 void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
                    void *scratch)
 {
-    elem *pa = scratch;
-    elem *pb = pa + DEPTH * up(least(m, ROWS_MOST), MOST);
+    factor *pa = scratch, *pb = pa + strip_elements(m);
     for (long l = 0; l < rows; l += DEPTH) {
         long k = least(rows - l, DEPTH), depth = up(k, PAIR);
         for (long j = 0; j < n; j += COLUMNS_MOST) {
             long columns = least(n - j, COLUMNS_MOST);
             pack_groups(k, columns, (const elem *)b + l * ldb + j, ldb, PANEL, pb);
             for (long group = up(columns, PANEL); group < up(columns, SQUARE_COLUMNS); group += PANEL)
-                memset(pb + group * depth, 0, (size_t)(PANEL * depth) * sizeof(elem));
+                memset(pb + group * depth, 0, (size_t)(PANEL * depth) * sizeof(factor));
             for (long i = 0; i < m; i += ROWS_MOST) {
                 long strip = least(m - i, ROWS_MOST);
                 pack_groups(k, strip, (const elem *)a + l * lda + i, lda, MOST, pa);
-                strips_times_groups(strip, columns, k, pa, pb, (real *)c + i * ldc + j, ldc);
+                strips_times_groups(strip, columns, depth, pa, pb, (real *)c + i * ldc + j, ldc);
             }
         }
     }
