@@ -4,8 +4,9 @@
  *
  *     build/bench/bench [--cases PATTERN] [--threads 1,2] [--peers onednn,torch,naive] [--seconds S] [--csv FILE] [--quick]
  *
- *     --cases    only these: gradient/CELL-H-B-T, zoo/CELL-H-B-T, stream/CELL-H, text/CELL-H-B-T; a shell pattern, in which
- *                * stands for slashes too: '*lstm-512*'
+ *     --cases    only these: gradient/CELL-H-B-T, zoo/CELL-H-B-T, stream/CELL-H, text/CELL-H-B-T, bf16/CELL-H-B-T and
+ *                bf16/stream-CELL-H (beside single precision), budget/CELL-H-B-T-SHARE (of the memory, beside all of it); a shell
+ *                pattern, in which * stands for slashes too: '*lstm-512*'
  *     --peers    only these, "none" for none; default: all that are present (for oneDNN: present when bench was built)
  *     --seconds  to spend on each contender of a case (2); --quick: 0.3
  *     --csv      write the rows as CSV, with version and machine in each; one line a case and contender */
@@ -44,6 +45,7 @@ struct row {
     double operations;                     /* of one run, 0: nothing that the peak would bound */
     double roof;                           /* seconds that a run must take here, and what stands in its way */
     const char *roof_name;
+    double of_lstm;                        /* the zoo: speed as a part of lstm's; 0: none */
     struct contender contender[MOST];
     int count;
 };
@@ -82,6 +84,9 @@ static void print_row(const struct bench *bench, const struct row *row, const do
     print_peer(row, seconds, "oneDNN");
     print_peer(row, seconds, "PyTorch");
     print_peer(row, seconds, "naive");
+    if (!strcmp(row->contender[row->count - 1].name, "itself"))
+        printf("  %.2f of its speed in full, %.1f of %.1f MiB", seconds[1] / seconds[0], row->contender[0].bytes / 1048576,
+               row->contender[1].bytes / 1048576);
     printf("\n");
     fflush(stdout);
 }
@@ -99,9 +104,9 @@ static void write_row(const struct bench *bench, const struct row *row, const do
     for (int i = 0; i < row->count; i++) {
         fprintf(bench->csv, "%s,\"%s\",%s,%.1f,%s,%d,%s,", bptt_version(), m->name, m->isa, 1e-9 * peak, row->name,
                 row->threads, row->contender[i].name);
-        fprintf(bench->csv, "%.5g,%.5g,%s,%.3f,%s,%.3f,%.3f\n", 1e3 * seconds[i], in_units(row->work / seconds[i], row->unit),
+        fprintf(bench->csv, "%.5g,%.5g,%s,%.3f,%s,%.3f,%.3f,%.0f\n", 1e3 * seconds[i], in_units(row->work / seconds[i], row->unit),
                 row->unit, row->operations / seconds[i] / peak, row->roof_name ? row->roof_name : "", row->roof / seconds[i],
-                seconds[i] / seconds[0]);
+                row->of_lstm > 0 ? row->of_lstm : seconds[i] / seconds[0], row->contender[i].bytes);
     }
     fflush(bench->csv);
 }
@@ -306,6 +311,7 @@ static void run_zoo_cell(struct bench *bench, const char *name, struct problem *
     printf("\n");
     row.count = 1;
     row.operations = row.work;
+    row.of_lstm = rate / lstm_rate;
     if (bench->csv)
         write_row(bench, &row, seconds);
     row.contender[0].close(row.contender[0].state);
@@ -383,6 +389,83 @@ static void run_text(struct bench *bench)
     }
 }
 
+/* ---- bptt beside itself: in bfloat16, and with a part of the memory ---- */
+
+/* The same problem without what makes it special. */
+static struct problem in_full(const struct problem *problem)
+{
+    struct problem full = *problem;
+    full.precision = 0;
+    full.record_share = 0;
+    return full;
+}
+
+static void run_beside_itself(struct bench *bench, const char *name, struct problem *problem)
+{
+    struct row row = {.name = name, .threads = problem->threads, .unit = "GFLOP/s"};
+    struct problem full = in_full(problem);
+    row.work = row.operations = operations(problem, 2 * gate_count(problem) * problem->hidden * problem->hidden);
+    row.count = ours_open(&row.contender[0], problem) + ours_open(&row.contender[1], &full);
+    row.contender[1].name = "itself";
+    contest_check(problem, &row.contender[0], &row.contender[1]);
+    finish(bench, &row, (double[MOST]){0});
+    problem_free(problem);
+}
+
+static void run_stream_beside_itself(struct bench *bench, const char *name, struct problem *problem)
+{
+    struct row row = {.name = name, .threads = 1, .unit = "GB/s"};
+    struct problem full = in_full(problem);
+    row.work = 4.0 * (double)(gate_count(problem) * problem->hidden * problem->hidden);
+    problem_zero_states(problem);
+    row.count = ours_open_stream(&row.contender[0], problem) + ours_open_stream(&row.contender[1], &full);
+    row.contender[1].name = "itself";
+    contest_check(problem, &row.contender[0], &row.contender[1]);
+    finish(bench, &row, (double[MOST]){0});
+    problem_free(problem);
+}
+
+static void run_bfloat16(struct bench *bench)
+{
+    static const struct { const char *cell; long hidden, batch, steps; } size[] = {
+        {"lstm", 128, 1, 1000}, {"lstm", 512, 32, 100}, {"lstm", 512, 64, 256}, {"gru", 512, 64, 256}};
+    static const long streams[] = {32, 128, 512};
+    char name[80];
+    for (size_t s = 0; s < sizeof size / sizeof *size; s++) {
+        snprintf(name, sizeof name, "bf16/%s-%ld-%ld-%ld", size[s].cell, size[s].hidden, size[s].batch, size[s].steps);
+        for (int t = 0; t < bench->options.thread_counts && wanted(bench, name); t++) {
+            struct problem problem = problem_make(size[s].cell, size[s].hidden, size[s].batch, size[s].steps, bench->options.threads[t]);
+            problem.precision = BPTT_BF16;
+            run_beside_itself(bench, name, &problem);
+        }
+    }
+    for (size_t s = 0; s < sizeof streams / sizeof *streams; s++) {
+        snprintf(name, sizeof name, "bf16/stream-lstm-%ld", streams[s]);
+        struct problem problem = problem_make("lstm", streams[s], 1, 1, 1);
+        problem.precision = BPTT_BF16;
+        if (wanted(bench, name))
+            run_stream_beside_itself(bench, name, &problem);
+        else
+            problem_free(&problem);
+    }
+}
+
+static void run_budgets(struct bench *bench)
+{
+    static const long batch[] = {1, 16};
+    static const int percent[] = {50, 20, 10, 5};
+    for (int b = 0; b < 2; b++)
+        for (int i = 0; i < 4; i++) {
+            char name[80];
+            snprintf(name, sizeof name, "budget/lstm-128-%ld-1000-%d%%", batch[b], percent[i]);
+            if (!wanted(bench, name))
+                continue;
+            struct problem problem = problem_make("lstm", 128, batch[b], 1000, 1);
+            problem.record_share = 0.01 * percent[i];
+            run_beside_itself(bench, name, &problem);
+        }
+}
+
 /* ---- the program ---- */
 
 static void print_machine(const struct bench *bench)
@@ -456,7 +539,7 @@ static FILE *open_csv(const char *path)
         fprintf(stderr, "bench: %s: cannot be written\n", path);
         exit(1);
     }
-    fputs("version,machine,isa,peak_gflops,case,threads,contender,ms,speed,unit,of_peak,roof,of_roof,ratio\n", file);
+    fputs("version,machine,isa,peak_gflops,case,threads,contender,ms,speed,unit,of_peak,roof,of_roof,ratio,bytes\n", file);
     return file;
 }
 
@@ -477,6 +560,8 @@ int main(int argc, char **argv)
     run_zoo(&bench);
     run_streams(&bench);
     run_text(&bench);
+    run_bfloat16(&bench);
+    run_budgets(&bench);
     torch_stop(bench.torch);
     return bench.csv && fclose(bench.csv);
 }

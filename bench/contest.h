@@ -13,6 +13,8 @@ struct problem {
     const char *gates;                     /* the suffixes of the cell's parameters, in oneDNN's order: "ifgo", "zrn", "" */
     long hidden, batch, steps;
     int threads;
+    int precision;                         /* ours: 0 for single, BPTT_BF16 */
+    double record_share;                   /* ours: of the memory that recording all steps takes; 0: no limit */
     float *x, *dy;                         /* [T][B][H] */
     float *h, *c;                          /* initial states [B][H]; c: lstm's */
     float *W, *U;                          /* [G][H][H] */
@@ -24,6 +26,7 @@ struct gradient { float *y, *dx, *dh, *dc, *dW, *dU, *db; };       /* shapes as 
 struct contender {
     const char *name;
     double share;                          /* of the problem's steps that one run does */
+    double bytes;                          /* ours: all that it takes */
     void *state;
     void (*run)(void *state);              /* here, or: */
     double (*turn)(void *state, double seconds);                   /* runs elsewhere for about so long; seconds a run */

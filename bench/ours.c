@@ -79,7 +79,9 @@ static void give_weights(struct problem *p, const bptt_model *model)
 /* The gradient lies as the parameters do. */
 static const float *gradient_of(const struct ours *o, char letter, char gate)
 {
-    return (float *)o->net.gradients + (parameter(o->model, letter, gate) - (float *)o->net.parameters);
+    bptt_array first;
+    bptt_model_parameter(o->model, 0, &first);
+    return (float *)o->net.gradients + (parameter(o->model, letter, gate) - (float *)first.data);
 }
 
 static void start_states(struct ours *o)
@@ -134,23 +136,38 @@ static void leave(void *state)
     free(o);
 }
 
+/* The total in which that share of recorded steps is left. */
+static size_t budget(const bptt_model *model, struct network_config config, double share)
+{
+    bptt_error error = {0};
+    struct network net;
+    if (network_new(&net, model, &config, &error))
+        give_up(&error);
+    size_t recorded = (size_t)(net.schedule.layout.rows + 1) * net.axis.record_bytes, total = net.plan.total;
+    network_free(&net);
+    return total - recorded + (size_t)(share * (double)recorded);
+}
+
 int ours_open(struct contender *contender, struct problem *p)
 {
     bptt_error error = {0};
     struct ours *o = take(sizeof *o);
     size_t rows = (size_t)(p->steps * p->batch * p->hidden) * sizeof(float);
     struct network_config config = {.steps = p->steps, .batch = p->batch, .threads = p->threads, .gradients = 1,
-                                    .input_gradient = 1};
+                                    .input_gradient = 1, .precision = precision_of(p->precision)};
     o->problem = p;
     o->model = make_model(p->cell, p->hidden, 0);
     o->y = take(rows);
     o->dx = take(rows);
+    if (p->record_share > 0)
+        config.memory = budget(o->model, config, p->record_share);
     if (network_new(&o->net, o->model, &config, &error) || network_allocate(&o->net, &error))
         give_up(&error);
     network_load(&o->net);
     if (p->W)
         give_weights(p, o->model);
-    *contender = (struct contender){.name = "bptt", .share = 1, .state = o, .run = run, .collect = collect, .close = leave};
+    *contender = (struct contender){.name = "bptt", .share = 1, .bytes = (double)o->net.plan.total, .state = o, .run = run,
+                                    .collect = collect, .close = leave};
     return 1;
 }
 
@@ -203,7 +220,7 @@ int ours_open_stream(struct contender *contender, struct problem *p)
     s->model = make_model(p->cell, p->hidden, 0);
     s->y = take((size_t)p->hidden * sizeof *s->y);
     give_weights(p, s->model);
-    if (bptt_stream_new(s->model, 1, &s->stream, &error))
+    if (bptt_stream_new_in(s->model, 1, p->precision ? p->precision : BPTT_F32, &s->stream, &error))
         give_up(&error);
     *contender = (struct contender){.name = "bptt", .share = 1, .state = s, .run = run_stream, .collect = collect_stream,
                                     .close = leave_stream};

@@ -261,6 +261,8 @@ int bptt_gradient_stream(const bptt_model *model, const bptt_gradient_files *fil
 
 typedef struct bptt_stream bptt_stream;
 int bptt_stream_new(const bptt_model *model, int64_t batch, bptt_stream **stream, bptt_error *error);
+/* The same in BPTT_F32, as above, BPTT_F64 or BPTT_BF16: what x and y are made of stays float. */
+int bptt_stream_new_in(const bptt_model *model, int64_t batch, int precision, bptt_stream **stream, bptt_error *error);
 void bptt_stream_free(bptt_stream *stream);
 int bptt_stream_reset(bptt_stream *stream);                                   /* back to the initial state */
 /* x: [B, I] float, or [B] int32 tokens; y: [B, O] float (before softmax). Allocates nothing. */
@@ -659,7 +661,7 @@ typedef struct bptt_speed {
     double peak;                           /* multiply-adds on registers alone, by these threads: operations a second */
     bptt_speed_figure forward;             /* one window */
     bptt_speed_figure gradient;            /* forward and backward, with the gradients of parameters, inputs and states */
-    bptt_speed_figure step;                /* streaming: one step of one row, one thread, float32 */
+    bptt_speed_figure step;                /* streaming: one step of one row, one thread */
     bptt_kernel kernel;                    /* of layer 0 */
     int scan_workers, scan_units;          /* as in bptt_plan */
 } bptt_speed;

@@ -125,15 +125,6 @@ static float by_blocks(float sum, long k, const float *a, const float *b)
     return sum;
 }
 
-/* Pairs in turn to two sums. */
-static float by_row(long k, const float *a, const float *b)
-{
-    float sum[2] = {0, 0};
-    for (long i = 0; i < k; i += 2)
-        sum[i / 2 % 2] = by_pairs(sum[i / 2 % 2], k - i < 2 ? k - i : 2, a + i, b + i);
-    return sum[0] + sum[1];
-}
-
 struct verdict { int bits, bound; };
 
 static void judge(struct verdict *v, float got, float want, double exact, double size, long k, int stored)
@@ -170,7 +161,7 @@ static void check_product(enum kind kind, long m, long n, long k, int accumulate
                 exact += (double)row[l] * column[l];
                 size += fabs((double)row[l] * column[l]);
             }
-            float sum = kind == ROW ? by_row(k, row, column) : by_blocks(0, k, row, column);
+            float sum = by_blocks(0, k, row, column);
             sum = accumulate ? before[i * ldc + j] + sum : sum;
             float want = kind == WIDE ? sum : bfloat16_get(rounded(sum));
             judge(verdict, kind == WIDE ? wide[i * ldc + j] : bfloat16_get(c[i * ldc + j]), want, exact, size, k, kind != WIDE);

@@ -233,6 +233,13 @@ static void compare_bfloat16(const struct subject *s, const struct run *exact, d
         compare_threads(s, &half, PRECISION_BF16);
     }
     run_close(&half);
+    struct network_config config = plain_config(s, PRECISION_BF16, 1);
+    config.interpret = 1;
+    if (run_open(&half, s, config)) {
+        run_gradient(&half, s);
+        tap_near(run_error(&half, exact, s), 0, bfloat16_tolerance(s, single), "%s: and by the interpreter", title_of(&s->shape).text);
+    }
+    run_close(&half);
 }
 
 static void compare_precisions(const struct subject *s)

@@ -32,7 +32,7 @@ static void result_free(struct result *r)
 static int take(struct result *out, struct run *r, const struct subject *s)
 {
     long n = s->model->count;
-    int size = (int)r->net.kernels->element_size;
+    int size = (int)r->net.kernels->wide->element_size;
     *out = (struct result){.loss = r->window.loss, .count = n, .gradient = calloc((size_t)n, 8), .dx = calloc((size_t)s->inputs + 1, 8),
                            .dinitial = calloc((size_t)s->states + 1, 8), .single = calloc((size_t)n, 4)};
     if (!out->gradient || !out->dx || !out->dinitial || !out->single)
@@ -137,8 +137,8 @@ static void walk_budgets(const struct subject *s, const char *strategy, const ch
         if (good)
             result_free(&got);
     }
-    tap_ok(budgets > 1 && same, "%s %s%s: the bits of an unlimited run under %d budgets from %zu to %zu bytes", title_of(&s->shape).text,
-           strategy, spill ? " with states on disk" : "", budgets, least, most);
+    tap_ok(budgets > 1 && same, "%s %s%s%s: the bits of an unlimited run under %d budgets from %zu to %zu bytes", title_of(&s->shape).text,
+           strategy, precision == PRECISION_BF16 ? " in bfloat16" : "", spill ? " with states on disk" : "", budgets, least, most);
     tap_ok(within, "%s %s: each within its budget", title_of(&s->shape).text, strategy);
     result_free(&want);
 }
@@ -149,9 +149,11 @@ static void test_budgets(const struct shape *shape)
     if (subject_open(&s, shape)) {
         walk_budgets(&s, "full", NULL, PRECISION_F32);
         walk_budgets(&s, "full", "/tmp", PRECISION_F32);
+        walk_budgets(&s, "full", "/tmp", PRECISION_BF16);
         if (shape->steps > 60) {
             walk_budgets(&s, "segments:60", NULL, PRECISION_F32);
             walk_budgets(&s, "random:0.9", NULL, PRECISION_F64);
+            walk_budgets(&s, "random:0.9", NULL, PRECISION_BF16);
         }
     }
     subject_free(&s);

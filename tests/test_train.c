@@ -306,6 +306,9 @@ static void test_resuming(const struct scratch *s)
     config.decay_every = 7;
     config.symbols = BPTT_BYTES;
     is_resumable(s, config, "bytes, lstm, one step a window");
+    config = small(s, s->out);
+    config.trainer.precision = BPTT_BF16;
+    is_resumable(s, config, "bfloat16");
 }
 
 static void test_metrics(const struct scratch *s)
@@ -342,6 +345,7 @@ static void test_other_options(const struct scratch *s)
     CHANGED(embedding, 3, "--embedding");
     CHANGED(cell, "lstm", "--cell");
     CHANGED(trainer.batch, 2, "--batch");
+    CHANGED(trainer.precision, BPTT_BF16, "--precision f32, not bf16");
     CHANGED(trainer.length, 5, "--length");
     CHANGED(trainer.optimizer, BPTT_SGD, "--optimizer adam, not sgd");
     CHANGED(trainer.rate, 0.02, "--lr 0.01, not 0.02");

@@ -7,13 +7,20 @@ struct bptt_stream { struct network net; };
 
 int bptt_stream_new(const bptt_model *model, int64_t batch, bptt_stream **out, bptt_error *error)
 {
+    return bptt_stream_new_in(model, batch, BPTT_F32, out, error);
+}
+
+int bptt_stream_new_in(const bptt_model *model, int64_t batch, int precision, bptt_stream **out, bptt_error *error)
+{
     *out = NULL;
+    if (precision != BPTT_F32 && precision != BPTT_F64 && precision != BPTT_BF16)
+        return fail(error, BPTT_ERROR_ARGUMENT, "unknown precision: BPTT_F32, BPTT_F64 or BPTT_BF16");
     if (batch < 1 || batch > 1 << 24)
         return fail(error, BPTT_ERROR_ARGUMENT, "batch is %lld; it must be between 1 and %d", (long long)batch, 1 << 24);
     bptt_stream *stream = calloc(1, sizeof *stream);
     if (!stream)
         return fail_memory(error, sizeof *stream);
-    struct network_config config = {.steps = 1, .batch = (long)batch, .threads = 1};
+    struct network_config config = {.steps = 1, .batch = (long)batch, .threads = 1, .precision = precision_of(precision)};
     int status = network_new(&stream->net, model, &config, error);
     if (!status)
         status = network_allocate(&stream->net, error);

@@ -205,7 +205,7 @@ static int subject_open(struct subject *s, bptt_error *error)
     if (!status)
         status = make_network(s, 1, &s->gradient, error);
     if (!status)
-        status = bptt_stream_new(s->model, 1, &s->stream, error);
+        status = bptt_stream_new_in(s->model, 1, s->config->precision, &s->stream, error);
     return status ? status : make_arrays(s, error);
 }
 

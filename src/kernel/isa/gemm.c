@@ -244,7 +244,7 @@ static long columns_at_once(long m) { return up(tiles[m / strips_of(m)].vecs * V
 
 #if KERNEL_BITS == 16
 
-enum { COPIED = 32768, COPIED_DEPTH = 8 * DEPTH, SUMS = 4096, PANELS = 2 };   /* on the stack */
+enum { COPIED = 32768, COPIED_DEPTH = 8 * DEPTH, SUMS = 4096, PANELS = 2 };   /* elements, on the stack */
 
 /* Of one product: `rows` holds the copy of A's rows, or of a part of their steps where they are longer than that; `panels` B's
  * block as tiles take it. */
@@ -309,18 +309,15 @@ static void copy_rows(struct narrow *x, long from)
     }
 }
 
-static void give(const struct narrow *x, long n, void *c, long ldc, int accumulate, int is_wide)
+/* A vector of sums to where it belongs: c is of the sums' own type, or bfloat16. */
+static inline void give(vec sum, void *c, long at, int accumulate, int is_wide)
 {
-    for (long r = 0; r < x->m; r++)
-        for (long j = 0; j < n; j += VLEN) {
-            vec sum = v_read(x->sum + r * n + j);
-            elem *to = (elem *)c + r * ldc + j;
-            real *sums = (real *)c + r * ldc + j;
-            if (is_wide)
-                v_write(sums, accumulate ? v_read(sums) + sum : sum);
-            else
-                v_store(to, accumulate ? v_load(to) + sum : sum);
-        }
+    elem *to = (elem *)c + at;
+    real *sums = (real *)c + at;
+    if (is_wide)
+        v_write(sums, accumulate ? v_read(sums) + sum : sum);
+    else
+        v_store(to, accumulate ? v_load(to) + sum : sum);
 }
 
 static void sum_columns(struct narrow *x, long n, const elem *b, int far)
@@ -350,13 +347,72 @@ static long rows_of_narrow(long m, long copied)
     return parts > 1 ? up((m + parts - 1) / parts, MOST) : m;
 }
 
+/* One step for one row (in bfloat16 a pair of them). Where products are emulated B is widened on its way. */
+static inline __attribute__((always_inline)) void step_of_row(int vecs, const factor *a, const elem *b, long panel_step, vec sum[MOST][8])
+{
+#if defined(__AVX512BF16__)
+    step_of_tile(1, vecs, a, 0, b, panel_step, sum);
+#else
+    UNROLL
+    for (int odd = 1; odd >= 0; odd--)
+        UNROLL
+        for (int v = 0; v < vecs; v++) {
+            uvec pairs = pairs_at(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL * PAIR);
+            sum[0][v] += a[1 - odd] * (vec)(odd ? pairs & 0xFFFF0000 : pairs << 16);
+        }
+#endif
+}
+
+static inline __attribute__((always_inline)) void row_times_panels(int vecs, const struct narrow *x, const elem *b, void *c, long at,
+                                                                  int accumulate, int is_wide)
+{
+    vec all[8], sum[MOST][8];
+    UNROLL
+    for (int v = 0; v < vecs; v++)
+        all[v] = v_splat(0);
+    for (long l = 0; l < x->depth; l += DEPTH) {
+        long to = least(l + DEPTH, x->depth);
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            sum[0][v] = v_splat(0);
+        for (long i = l; i < to; i += PAIR)
+            step_of_row(vecs, x->rows + i, b + i * PANEL, x->depth * PANEL, sum);
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            all[v] = l ? all[v] + sum[0][v] : sum[0][v];
+    }
+    UNROLL
+    for (int v = 0; v < vecs; v++)
+        give(all[v], c, at + v * VLEN, accumulate, is_wide);
+}
+
+/* So few rows that B is not worth widening for them. The sums are those of many rows. */
+static void few_rows(struct narrow *x, long m, long n, const elem *a, const elem *packed, void *c, long ldc, int accumulate, int is_wide)
+{
+    x->m = 1;
+    for (long i = 0; i < m; i++) {
+        long j = 0;
+        x->a = a + i * x->lda;
+        copy_rows(x, 0);
+        for (; j + 8 * VLEN <= n && 8 * VLEN % PANEL == 0; j += 8 * VLEN)
+            row_times_panels(8, x, packed + j * x->depth, c, i * ldc + j, accumulate, is_wide);
+        for (; j < n; j += PANEL)
+            row_times_panels(PANEL / VLEN, x, packed + j * x->depth, c, i * ldc + j, accumulate, is_wide);
+    }
+}
+
 static void product(long m, long n, long k, const elem *a, long lda, const elem *packed, void *c, long ldc, int accumulate, int is_wide)
 {
+    enum { FEW = 3 };
     factor rows[COPIED], panels[TOGETHER > 1 ? 1 : DEPTH * PANELS * PANEL];
     real sum[SUMS];
     long depth = up(k, PAIR), copied = least(depth, COPIED_DEPTH), at_once = rows_of_narrow(m, copied);
     struct narrow x = {.k = k, .depth = depth, .copied = copied, .lda = lda, .rows = rows, .panels = panels, .sum = sum};
     n = padded(n);
+    if (m <= FEW && depth <= copied) {
+        few_rows(&x, m, n, a, packed, c, ldc, accumulate, is_wide);
+        return;
+    }
     for (long i = 0; i < m; i += at_once) {
         x.m = least(m - i, at_once);
         x.a = a + i * lda;
@@ -364,11 +420,18 @@ static void product(long m, long n, long k, const elem *a, long lda, const elem 
             copy_rows(&x, 0);
         long columns = least(columns_at_once(x.m), PANELS * PANEL);
         for (long j = 0; j < n; j += columns) {
-            long count = least(n - j, columns), at = i * ldc + j;
+            long count = least(n - j, columns);
             sum_columns(&x, count, packed + j * depth, n * k > FAR);
-            give(&x, count, is_wide ? (void *)((real *)c + at) : (void *)((elem *)c + at), ldc, accumulate, is_wide);
+            for (long r = 0; r < x.m; r++)
+                for (long v = 0; v < count; v += VLEN)
+                    give(v_read(sum + r * count + v), c, (i + r) * ldc + j + v, accumulate, is_wide);
         }
     }
+}
+
+void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate)
+{
+    product(1, n, k, a, 0, packed, c, 0, accumulate, 0);
 }
 
 #else
@@ -430,6 +493,39 @@ static void product(long m, long n, long k, const real *a, long lda, const real 
     }
 }
 
+/* With one row there are too few sums to keep the adders busy, so even and odd steps of k have sums of their own. */
+static inline __attribute__((always_inline)) void row_times_panels(int vecs, long k, const real *a, const real *b, long panel_step,
+                                                                  real *c, int accumulate)
+{
+    vec sum[2][MOST][8];
+    UNROLL
+    for (int v = 0; v < vecs; v++)
+        sum[0][0][v] = sum[1][0][v] = v_splat(0);
+    long i = 0;
+    for (; i + 1 < k; i += 2)
+        UNROLL
+        for (int odd = 0; odd < 2; odd++)
+            step_of_tile(1, vecs, a + i + odd, 0, b + (i + odd) * PANEL, panel_step, sum[odd]);
+    if (i < k)
+        step_of_tile(1, vecs, a + i, 0, b + i * PANEL, panel_step, sum[0]);
+    UNROLL
+    for (int v = 0; v < vecs; v++) {
+        vec all = sum[0][0][v] + sum[1][0][v];
+        v_store(c + v * VLEN, accumulate ? v_load(c + v * VLEN) + all : all);
+    }
+}
+
+void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate)
+{
+    const real *b = packed;
+    long j = 0;
+    n = padded(n);
+    for (; j + ROW_VECS * VLEN <= n; j += ROW_VECS * VLEN)
+        row_times_panels(ROW_VECS, k, a, b + j / PANEL * PANEL * k + j % PANEL, k * PANEL, (real *)c + j, accumulate);
+    for (; j < n; j += PANEL)
+        row_times_panels(PANEL / VLEN, k, a, b + j * k, k * PANEL, (real *)c + j, accumulate);
+}
+
 #endif
 
 void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
@@ -440,74 +536,6 @@ void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *pac
 void NAME(gemm_wide)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate)
 {
     product(m, n, k, a, lda, packed, c, ldc, accumulate, 1);
-}
-
-/* ---- one row ---- */
-
-/* The same for one row; b's pairs are widened as they are read where products are emulated. */
-static inline __attribute__((always_inline)) void step_of_row(int vecs, const factor *a, const elem *b, long panel_step,
-                                                              vec sum[MOST][8])
-{
-#if KERNEL_BITS == 16 && !defined(__AVX512BF16__)
-    UNROLL
-    for (int odd = 1; odd >= 0; odd--)
-        UNROLL
-        for (int v = 0; v < vecs; v++) {
-            uvec pairs = pairs_at(b + v * VLEN / PANEL * panel_step + v * VLEN % PANEL * PAIR);
-            sum[0][v] += a[1 - odd] * (vec)(odd ? pairs & 0xFFFF0000 : pairs << 16);
-        }
-#else
-    step_of_tile(1, vecs, a, 0, b, panel_step, sum);
-#endif
-}
-
-/* With one row there are too few sums to keep the adders busy, so even and odd steps (in bfloat16, pairs of steps) have sums of
- * their own. */
-static inline __attribute__((always_inline)) void row_times_panels(int vecs, long steps, const factor *a, const elem *b,
-                                                                  long panel_step, elem *c, int accumulate)
-{
-    vec sum[2][MOST][8];
-    UNROLL
-    for (int v = 0; v < vecs; v++)
-        sum[0][0][v] = sum[1][0][v] = v_splat(0);
-    long i = 0;
-    for (; i + 1 < steps; i += 2)
-        UNROLL
-        for (int odd = 0; odd < 2; odd++)
-            step_of_row(vecs, a + (i + odd) * PAIR, b + (i + odd) * PANEL * PAIR, panel_step, sum[odd]);
-    if (i < steps)
-        step_of_row(vecs, a + i * PAIR, b + i * PANEL * PAIR, panel_step, sum[0]);
-    UNROLL
-    for (int v = 0; v < vecs; v++) {
-        vec all = sum[0][0][v] + sum[1][0][v];
-        v_store(c + v * VLEN, accumulate ? v_load(c + v * VLEN) + all : all);
-    }
-}
-
-static void all_columns(long n, long k, const factor *a, const elem *b, elem *c, int accumulate)
-{
-    long j = 0;
-    n = padded(n);
-    for (; j + ROW_VECS * VLEN <= n; j += ROW_VECS * VLEN)
-        row_times_panels(ROW_VECS, k / PAIR, a, b + j / PANEL * PANEL * k + j % PANEL * PAIR, k * PANEL, c + j, accumulate);
-    for (; j < n; j += PANEL)
-        row_times_panels(PANEL / VLEN, k / PAIR, a, b + j * k, k * PANEL, c + j, accumulate);
-}
-
-void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate)
-{
-#if KERNEL_BITS == 16
-    factor rows[COPIED];
-    struct narrow x = {.m = 1, .k = k, .copied = up(k, PAIR), .a = a, .rows = rows};
-    if (k > COPIED) {
-        NAME(gemm)(1, n, k, a, 0, packed, c, 0, accumulate);
-        return;
-    }
-    copy_rows(&x, 0);
-    all_columns(n, x.copied, x.rows, packed, c, accumulate);
-#else
-    all_columns(n, k, a, packed, c, accumulate);
-#endif
 }
 
 /* ---- c += a^T b ---- */
