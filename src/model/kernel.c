@@ -44,8 +44,8 @@ static void explain_products(bptt_kernel *kernel, enum isa isa)
     if (isa == ISA_AVX512 && cpu_multiplies_bfloat16())
         because(kernel, "products in bfloat16 by the machine's own instruction (AVX-512 BF16)");
     else
-        because(kernel, "products in bfloat16 are emulated to the bit, for lack of AVX-512 BF16: half the bytes, but no faster "
-                "arithmetic");
+        because(kernel, "products in bfloat16 are emulated to the bit, for lack of AVX-512 BF16: half the bytes, but single "
+                "precision is as fast or faster");
 }
 
 static void explain_interpreter(bptt_kernel *kernel, const bptt_cell *cell, int precision)

@@ -49,11 +49,11 @@ static json_t *describe_training(const struct job *job)
     strategy_text(&job->trainer->strategy, gradient, sizeof gradient);
     if (gmtime_r(&now, &utc))
         strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return json_pack("{s:s, s:I, s:I, s:s, s:s, s:f, s:f, s:f, s:I, s:i, s:I}", "started", started, "batch",
-                     (json_int_t)t->batch, "length", (json_int_t)t->length, "gradient", gradient, "optimizer",
-                     optimizers[t->optimizer], "lr", job->rate.peak, "clip", t->clip_norm, "dropout", t->dropout, "seed",
-                     (json_int_t)job->config.seed, "threads", pool_workers(job->trainer->net.pool), "step",
-                     (json_int_t)job->progress.step);
+    return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:i, s:I}", "started", started, "batch",
+                     (json_int_t)t->batch, "length", (json_int_t)t->length, "gradient", gradient, "precision",
+                     t->precision == BPTT_BF16 ? "bf16" : "f32", "optimizer", optimizers[t->optimizer], "lr", job->rate.peak,
+                     "clip", t->clip_norm, "dropout", t->dropout, "seed", (json_int_t)job->config.seed, "threads",
+                     pool_workers(job->trainer->net.pool), "step", (json_int_t)job->progress.step);
 }
 
 int record_run(struct job *job)

@@ -24,6 +24,11 @@ out_has "2 windows, 30 steps, 2 rows, double precision" "and what was compared"
 check "no line is wider than 80 columns" sh -c '! grep -q ".\{81\}" out'
 check "no training unless asked for" sh -c '! grep -q "loss after" out'
 
+run small --length 30 --strategies "full;bf16"
+is_status 0 "bfloat16 beside full"
+check "has a small bias" sh -c 'grep "^bf16 " out | head -n 1 | awk "{ exit !(\$2 > 0 && \$2 < 0.05 && \$4 > 0.999) }"'
+check "and takes fewer bytes" sh -c 'awk "/^full /{f = \$NF + 0} /^bf16 /{b = \$NF + 0} END {exit !(b > 0 && f > 0)}" out'
+
 run small --length 30 --strategies "full;segments:5" --by-parameter
 out_has "layers.1.W_r" "--by-parameter: a row for each parameter"
 check "in place of the layers" sh -c '! grep -q "^strategy  *layer " out'

@@ -43,6 +43,19 @@ else
     out_has "BPTT_ISA=generic asks for less than this machine has: $best is faster" "is not passed over in silence"
 fi
 
+run "$BPTT" plan --hidden 16 --precision bf16
+out_has "products micro-kernels, $best, bf16" "bfloat16"
+out_has "products in bfloat16 " "and how it multiplies"
+whole=$("$BPTT" plan --hidden 256 --batch 32 --length 100 --json | sed 's/.*"recorded": \([0-9]*\),.*/\1/')
+half=$("$BPTT" plan --hidden 256 --batch 32 --length 100 --json --precision bf16 | sed 's/.*"recorded": \([0-9]*\),.*/\1/')
+check "records half the bytes" [ "$whole" = $((2 * half)) ]
+run "$BPTT" plan --precision bf16 --gradient rtrl
+is_status 1 "forward mode in bfloat16"
+err_has "bf16 goes with the backward strategies; rtrl runs forward" "is refused with the reason"
+run "$BPTT" train book.txt --precision f64
+is_status 2 "training in double precision"
+err_has "--precision f64: must be one of f32, bf16" "is refused"
+
 run "$BPTT" plan --cell mine.cell --hidden 16
 out_has "layer 0: equations interpreter; " "a cell of one's own at first"
 out_has 'nobody compiled the cell for this instruction set: `bptt cell FILE --compile` does' "and how to do better"
@@ -56,6 +69,10 @@ if command -v "${CC:-cc}" > /dev/null; then
     out_has "the cell's code was compiled just now; " "and says so"
     run "$BPTT" train book.txt --cell mine.cell --hidden 16 --steps 2 --batch 1 --length 8 --json --out b
     out_has "the cell's code was compiled before and is taken from the cache; " "the next run takes it from the cache"
+    run "$BPTT" train book.txt --cell mine.cell --hidden 16 --steps 2 --batch 1 --length 8 --precision bf16 --verbose --out c
+    is_status 0 "in bfloat16 too"
+    out_has "layer 0: equations compiled, " "with compiled code"
+    out_has ", bf16" "of that precision"
 else
     skip "compiled cells" "there is no C compiler"
 fi
@@ -72,6 +89,12 @@ err_has "layer 0: equations built in, " "run --verbose"
 run "$BPTT" run m --input x.npy --out y.npy --verbose --precision f64
 err_has "products micro-kernels, generic" "in double precision"
 [ "$best" = generic ] || err_has "double precision was asked for, which has plain code alone; single precision runs on $best" "and why"
+run "$BPTT" grad m --input x.npy --target x.npy --precision bf16 --verbose --quiet
+is_status 0 "grad in bfloat16"
+err_has ", bf16" "by its kernels"
+run "$BPTT" grad m --input x.npy --target x.npy --precision bf16 --gradient snap1
+is_status 1 "its forward mode"
+err_has "bf16 goes with the backward strategies; snap1 runs forward: take precision f32" "is refused"
 run "$BPTT" grad m --input x.npy --target x.npy --verbose --json
 err_has "layer 0: equations built in, " "grad --verbose"
 run "$BPTT" run m --input x.npy --out y.npy
