@@ -64,8 +64,8 @@ GEN = $(BUILD)/gen#                           C generated from cells/, the same 
 CELLS     = $(wildcard cells/*.cell)
 GENERATED = $(if $(wildcard tools/cellgen.c),$(CELLS:cells/%.cell=$(GEN)/cell_%.c))
 ISA_NAMES = $(patsubst src/kernel/isa/%.c,%,$(wildcard src/kernel/isa/*.c))
-WIDE_ONLY = losses optimisers peak#   bfloat16 takes those of single precision
-names_of  = $(filter-out $(if $(filter %.16,$1),$(WIDE_ONLY)),$(ISA_NAMES))
+WIDE_ONLY = gemm losses optimisers peak#   bfloat16 has products of its own, and takes the rest from single precision
+names_of  = $(filter-out $(if $(filter %.16,$1),$(WIDE_ONLY),narrow),$(ISA_NAMES))
 
 LIB_SOURCES = $(wildcard src/*/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:src/%.c=$(B)/obj/%.o) $(if $(GENERATED),$(B)/obj/builtin.o) \

@@ -25,11 +25,15 @@ static inline double sum_wide(const wide *a)
     return sum;
 }
 
-/* gemm.c */
+/* pack.c */
 void NAME(pack)(long k, long n, const void *w, long k_stride, long n_stride, void *packed);
+
+/* gemm.c, or in bfloat16 narrow.c, which alone has gemm_wide */
 void NAME(gemm)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
 void NAME(gemm_wide)(long m, long n, long k, const void *a, long lda, const void *packed, void *c, long ldc, int accumulate);
 void NAME(gemv)(long n, long k, const void *a, const void *packed, void *c, int accumulate);
+
+/* outer.c */
 void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
                    void *scratch);
 long NAME(gemm_tn_scratch)(long m, long n, long rows);

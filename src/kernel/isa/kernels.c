@@ -28,7 +28,6 @@ const struct kernels NAME(kernels) = {
     .wide = &NAME_EXPANDED(kernels, WIDE_ISA, WIDE_BITS),
     .pack = NAME(pack),
     .gemm = NAME(gemm),
-    .gemm_wide = NAME(gemm_wide),
     .gemm_tn = NAME(gemm_tn),
     .gemv = NAME(gemv),
     .gemm_tn_scratch = NAME(gemm_tn_scratch),
@@ -43,7 +42,10 @@ const struct kernels NAME(kernels) = {
     .load_rows = NAME(load_rows),
     .store_rows = NAME(store_rows),
     .dropout_mask = NAME(dropout_mask),
-#if KERNEL_BITS != 16
+#if KERNEL_BITS == 16
+    .gemm_wide = NAME(gemm_wide),
+#else
+    .gemm_wide = NAME(gemm),
     .softmax_cross_entropy = NAME(softmax_cross_entropy),
     .squared_error = NAME(squared_error),
     .sum_of_squares = NAME(sum_of_squares),
