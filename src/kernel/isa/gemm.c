@@ -22,6 +22,7 @@ static void blocks_times_panels(const struct product *all, long m)
         p.a += l;
         p.b += l * PANEL;
         p.accumulate = all->accumulate || l > 0;
+        p.next = p.k * PANEL;                /* the panels stand one behind the other */
         rows_times_panels(p, m);
     }
 }
@@ -41,7 +42,7 @@ static void blocks_outside(long m, long n, long k, const real *a, long lda, cons
     for (long l = 0; l < k; l += DEPTH)
         for (long j = 0; j < n; j += columns) {
             struct product p = {least(n - j, columns), least(k - l, DEPTH), a + l, lda, packed + j * k + l * PANEL, k * PANEL,
-                                c + j, ldc, accumulate || l > 0, n * k > FAR};
+                                c + j, ldc, accumulate || l > 0, k * PANEL};
             rows_times_panels(p, m);
         }
 }
@@ -62,8 +63,7 @@ static void product(long m, long n, long k, const real *a, long lda, const real 
         }
         long columns = columns_at_once(rows);
         for (long j = 0; j < n; j += columns) {
-            struct product p = {least(n - j, columns), k, a + i * lda, lda, packed + j * k, k * PANEL, c + i * ldc + j, ldc, accumulate,
-                                n * k > FAR};
+            struct product p = {least(n - j, columns), k, a + i * lda, lda, packed + j * k, k * PANEL, c + i * ldc + j, ldc, accumulate, 0};
             blocks_times_panels(&p, rows);
         }
     }

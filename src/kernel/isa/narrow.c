@@ -30,8 +30,7 @@ static inline void copy_last(elem a, factor *to) { to[0] = a, to[1] = 0; }
 /* They stand as they are wanted. */
 static struct product block_of(const struct narrow *x, long n, const elem *b, long from, long steps)
 {
-    (void)steps;
-    return (struct product){.n = n, .b = b + from * PANEL, .panel_step = x->depth * PANEL};
+    return (struct product){.n = n, .b = b + from * PANEL, .panel_step = x->depth * PANEL, .next = steps * PANEL};
 }
 
 #else
@@ -86,7 +85,7 @@ static inline void give(vec sum, void *c, long at, int accumulate, int is_wide)
         v_store(to, accumulate ? v_load(to) + sum : sum);
 }
 
-static void sum_columns(struct narrow *x, long n, const elem *b, int far)
+static void sum_columns(struct narrow *x, long n, const elem *b)
 {
     if (x->k == 0)
         memset(x->sum, 0, (size_t)(x->m * n) * sizeof(real));
@@ -101,7 +100,6 @@ static void sum_columns(struct narrow *x, long n, const elem *b, int far)
         p.c = x->sum;
         p.ldc = n;
         p.accumulate = l > 0;
-        p.far = far && TOGETHER > 1;
         rows_times_panels(p, x->m);
     }
 }
@@ -187,7 +185,7 @@ static void product(long m, long n, long k, const elem *a, long lda, const elem 
         long columns = least(columns_at_once(x.m), PANELS * PANEL);
         for (long j = 0; j < n; j += columns) {
             long count = least(n - j, columns);
-            sum_columns(&x, count, packed + j * depth, n * k > FAR);
+            sum_columns(&x, count, packed + j * depth);
             for (long r = 0; r < x.m; r++)
                 for (long v = 0; v < count; v += VLEN)
                     give(v_read(sum + r * count + v), c, (i + r) * ldc + j + v, accumulate, is_wide);

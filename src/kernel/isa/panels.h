@@ -4,8 +4,6 @@
 
 #include "tile.h"
 
-enum { FAR = 2 << 20 };                      /* elements of B: a part of a third-level cache that others use too */
-
 typedef void tile_fn(long steps, const factor *a, long lda, const factor *b, long panel_step, const factor *next, real *c, long ldc,
                      int accumulate);
 
@@ -56,10 +54,11 @@ struct product {
     long panel_step;
     real *c;
     long ldc;
-    int accumulate, far;                     /* far: B outgrows the caches that are near */
+    int accumulate;
+    long next;                               /* from this block of B to the one that is needed after it; 0: to none */
 };
 
-/* `strips` strips of `rows` rows each, over all columns. */
+/* `strips` strips of `rows` rows each, over all columns. The last one calls the next block of B into the cache. */
 static void strips_times_panels(const struct product *p, long strips, int rows)
 {
     long left = p->n / VLEN;
@@ -72,7 +71,7 @@ static void strips_times_panels(const struct product *p, long strips, int rows)
         }
         const factor *b = p->b + column / PANEL * p->panel_step + column % PANEL * TOGETHER;
         for (long s = 0; s < strips; s++)
-            fn(p->k / TOGETHER, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->far && s == 0 ? b + p->panel_step : NULL,
+            fn(p->k / TOGETHER, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->next && s == strips - 1 ? b + p->next : NULL,
                p->c + s * rows * p->ldc + column, p->ldc, p->accumulate);
     }
 }
