@@ -286,6 +286,12 @@ static bptt_cell_info describe(const char *name, long hidden)
     return info;
 }
 
+/* Those of the equations, a matrix that is used twice counted twice; three times as many with the gradient. */
+static double window_operations(const struct problem *p, const bptt_cell_info *info)
+{
+    return 3.0 * (double)info->flops * (double)(p->batch * p->steps);
+}
+
 /* Values that a cell without a recurrent matrix moves through memory at least: inputs, outputs and their gradients once, what
  * is recorded out and in again. */
 static double bytes_moved(const struct problem *p, const bptt_cell_info *info)
@@ -301,9 +307,10 @@ static void run_zoo_cell(struct bench *bench, const char *name, struct problem *
     bptt_cell_info info = describe(cell->cell, cell->hidden);
     ours_open(&row.contender[0], cell);
     ours_open(&other, lstm);
-    row.work = operations(cell, ours_matrix_elements(&row.contender[0]));
+    row.work = window_operations(cell, &info);
     contest_race((struct contender[]){row.contender[0], other}, 2, bench->options.seconds, seconds);
-    double rate = row.work / seconds[0], lstm_rate = operations(lstm, ours_matrix_elements(&other)) / seconds[1];
+    bptt_cell_info of_lstm = describe(lstm->cell, lstm->hidden);
+    double rate = row.work / seconds[0], lstm_rate = window_operations(lstm, &of_lstm) / seconds[1];
     printf("%-28s %3d %10.4g %10.4g %-8s %4.0f %% %6.2f of lstm's", name, 1, 1e3 * seconds[0], 1e-9 * rate, row.unit,
            100 * rate / bench->machine.peak[0], rate / lstm_rate);
     if (info.elementwise_recurrence)

@@ -51,7 +51,6 @@ static inline long bias_count(const struct problem *p)
 
 /* Reads the problem's data and writes its own start weights into W, U and b for the others, where the problem has them. */
 int ours_open(struct contender *contender, struct problem *problem);
-long ours_matrix_elements(const struct contender *ours);           /* of that contender's weight matrices together */
 /* A run is a step of one row on x; for a problem of T = B = 1 with states at zero. */
 int ours_open_stream(struct contender *contender, struct problem *problem);
 /* A run is a window of random symbols: embedding, LSTM, head, clipping, Adam. */

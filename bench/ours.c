@@ -171,17 +171,6 @@ int ours_open(struct contender *contender, struct problem *p)
     return 1;
 }
 
-long ours_matrix_elements(const struct contender *ours)
-{
-    const struct ours *o = ours->state;
-    bptt_array view;
-    long sum = 0;
-    for (size_t i = 0; i < bptt_model_parameter_count(o->model); i++)
-        if (!bptt_model_parameter(o->model, i, &view) && view.rank == 2)
-            sum += (long)bptt_array_length(&view);
-    return sum;
-}
-
 /* ---- a stream ---- */
 
 struct streaming { const struct problem *problem; bptt_model *model; bptt_stream *stream; float *y; };
