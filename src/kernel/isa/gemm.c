@@ -47,9 +47,23 @@ static void blocks_outside(long m, long n, long k, const real *a, long lda, cons
         }
 }
 
+/* One row and one block of steps: the loops around the tile would take as long as it. */
+static void one_row(long n, long k, const real *a, const real *packed, real *c, int accumulate)
+{
+    long j = 0, columns = tiles[1].vecs * VLEN;
+    for (; j + columns <= n && columns % PANEL == 0; j += columns)
+        tiles[1].wide(k, a, 0, packed + j * k, k * PANEL, NULL, c + j, 0, accumulate);
+    for (; j < n; j += NARROW * VLEN)
+        tiles[1].narrow(k, a, 0, packed + j / PANEL * PANEL * k + j % PANEL, k * PANEL, NULL, c + j, 0, accumulate);
+}
+
 static void product(long m, long n, long k, const real *a, long lda, const real *packed, real *c, long ldc, int accumulate)
 {
     n = padded(n);
+    if (m == 1 && k > 0 && k <= DEPTH) {
+        one_row(n, k, a, packed, c, accumulate);
+        return;
+    }
     for (long i = 0; i < m && k == 0 && !accumulate; i++)
         memset(c + i * ldc, 0, (size_t)n * sizeof(real));
     long at_once = rows_at_once(k);

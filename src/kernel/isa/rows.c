@@ -105,7 +105,9 @@ void NAME(load_rows)(long rows, long n, const void *x, int from_size, long ldx, 
         elem *to = (elem *)out + r * ldo;
         const float *single = (const float *)x + r * ldx;
         const double *whole = (const double *)x + r * ldx;
-        if (from_size == (int)sizeof(float))
+        if (from_size == (int)sizeof(elem))  /* never of bfloat16 */
+            memcpy(to, from_size == (int)sizeof(float) ? (const void *)single : whole, (size_t)n * sizeof(elem));
+        else if (from_size == (int)sizeof(float))
             for (long j = 0; j < n; j++)
                 to[j] = put(single[j]);
         else
@@ -121,7 +123,9 @@ void NAME(store_rows)(long rows, long n, const void *a, long lda, void *x, int t
         const elem *from = (const elem *)a + r * lda;
         float *single = (float *)x + r * ldx;
         double *whole = (double *)x + r * ldx;
-        if (to_size == (int)sizeof(float))
+        if (to_size == (int)sizeof(elem))
+            memcpy(to_size == (int)sizeof(float) ? (void *)single : whole, from, (size_t)n * sizeof(elem));
+        else if (to_size == (int)sizeof(float))
             for (long j = 0; j < n; j++)
                 single[j] = (float)get(from[j]);
         else
