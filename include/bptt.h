@@ -75,7 +75,8 @@ void bptt_free(void *memory);              /* frees plain memory that the librar
 
 typedef enum bptt_type {
     BPTT_F32 = 1, BPTT_F64 = 2, BPTT_I32 = 3,
-    BPTT_BF16 = 4                          /* a precision to compute in (see there), never the type of an array */
+    BPTT_BF16 = 4                          /* a precision to compute in (see there), never the type of an array; takes up to
+                                              200 KiB of each thread's stack */
 } bptt_type;
 
 typedef struct bptt_array {
