@@ -68,6 +68,14 @@ static void print_peer(const struct row *row, const double *seconds, const char 
     printf(" %10s %6s", "absent", "");
 }
 
+static void print_beside_itself(const struct row *row, const double *seconds)
+{
+    const struct contender *c = row->contender;
+    printf(" %.2f of its speed in full (%.4g ms)", seconds[1] / seconds[0], 1e3 * seconds[1]);
+    if (c[0].bytes > 0)
+        printf(", %.1f of %.1f MiB", c[0].bytes / 1048576, c[1].bytes / 1048576);
+}
+
 static void print_row(const struct bench *bench, const struct row *row, const double *seconds)
 {
     const double peak = bench->machine.peak[row->threads > 1];
@@ -81,12 +89,13 @@ static void print_row(const struct bench *bench, const struct row *row, const do
         printf(" %-5s %3.0f %%", row->roof_name, 100 * row->roof / seconds[0]);
     else
         printf(" %11s", "");
-    print_peer(row, seconds, "oneDNN");
-    print_peer(row, seconds, "PyTorch");
-    print_peer(row, seconds, "naive");
-    if (!strcmp(row->contender[row->count - 1].name, "itself"))
-        printf("  %.2f of its speed in full, %.1f of %.1f MiB", seconds[1] / seconds[0], row->contender[0].bytes / 1048576,
-               row->contender[1].bytes / 1048576);
+    if (!strcmp(row->contender[row->count - 1].name, "itself")) {
+        print_beside_itself(row, seconds);
+    } else {
+        print_peer(row, seconds, "oneDNN");
+        print_peer(row, seconds, "PyTorch");
+        print_peer(row, seconds, "naive");
+    }
     printf("\n");
     fflush(stdout);
 }
