@@ -20,8 +20,6 @@ struct bench_values {
 };
 #define AT(field) offsetof(struct bench_values, field)
 
-static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {"bf16", BPTT_BF16}, {0}};
-
 static const struct option options[] = {
     {"Sizes", "cell", OPTION_TEXT, AT(cell), "NAME|FILE", .help = "a cell that `bptt cells` lists, or a .cell file"},
     {"Sizes", "inputs", OPTION_COUNT, AT(config.inputs), "N", .help = "inputs of a step", .high = 65536, .zero = "as --hidden"},
@@ -32,7 +30,7 @@ static const struct option options[] = {
     {"Sizes", "length", OPTION_COUNT, AT(config.length), "N", .help = "steps of a window", .low = 1, .high = 1e7},
     {"Circumstances", "threads", OPTION_INT, AT(config.threads), "N", .help = "workers", .high = 1024,
      .zero = "one per processor"},
-    {"Circumstances", "precision", OPTION_CHOICE, AT(config.precision), .choices = precisions, .help = "of the computation"},
+    {"Circumstances", "precision", OPTION_CHOICE, AT(config.precision), .choices = run_precisions, .help = "of the computation"},
     {"Circumstances", "interpret", OPTION_FLAG, AT(interpret), .help = "do not compile a cell file"},
     {"Circumstances", "seconds", OPTION_NUMBER, AT(seconds), "X", .help = "that each case is measured for", .low = 0.001,
      .high = 3600},

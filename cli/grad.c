@@ -18,8 +18,6 @@ struct grad_values {
 };
 #define AT(field) offsetof(struct grad_values, field)
 
-static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {"bf16", BPTT_BF16}, {0}};
-
 static const struct option options[] = {
     {"Files", "input", OPTION_TEXT, AT(files.input), "FILE.npy", .help = "inputs: [T, B, I] numbers, or [T, B] tokens"},
     {"Files", "target", OPTION_TEXT, AT(files.target), "FILE.npy",
@@ -40,7 +38,7 @@ static const struct option options[] = {
     {"Computation", "spill", OPTION_TEXT, AT(options.spill), "DIR", .help = "with --memory: kept states may lie on disk there",
      .zero = "none"},
     {"Computation", "seed", OPTION_SEED, AT(options.seed), "N", .help = "of random links and signs"},
-    {"Computation", "precision", OPTION_CHOICE, AT(options.precision), .choices = precisions,
+    {"Computation", "precision", OPTION_CHOICE, AT(options.precision), .choices = run_precisions,
      .help = "of the computation and the results"},
     {"Computation", "threads", OPTION_INT, AT(options.threads), "N",
      .help = "workers; the result has the same bits for any number", .high = 1024, .zero = "one per processor"},

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+const struct option_choice run_precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {"bf16", BPTT_BF16}, {0}};
+const struct option_choice training_precisions[] = {{"f32", BPTT_F32}, {"bf16", BPTT_BF16}, {0}};
+
 static int64_t layers_of(const bptt_model *model)
 {
     bptt_model_info info;

@@ -21,7 +21,6 @@ struct plan_values {
 
 static const struct option_choice optimizers[] = {
     {"sgd", BPTT_SGD}, {"rmsprop", BPTT_RMSPROP}, {"adam", BPTT_ADAM}, {"adamw", BPTT_ADAMW}, {0}};
-static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"bf16", BPTT_BF16}, {0}};
 
 static const struct option options[] = {
     {"Model", "cell", OPTION_TEXT, AT(config.cell), "NAME|FILE",
@@ -40,7 +39,7 @@ static const struct option options[] = {
      .high = 1e7},
     {"Training", "gradient", OPTION_TEXT, AT(config.trainer.gradient), "STRATEGY",
      .help = "full, segments:K, truncated:k1,k2, random:P, adaptive:D, rtrl, snap1, rflo or uoro; docs/strategies.md tells them apart"},
-    {"Training", "precision", OPTION_CHOICE, AT(config.trainer.precision), .choices = precisions,
+    {"Training", "precision", OPTION_CHOICE, AT(config.trainer.precision), .choices = training_precisions,
      .help = "bf16: weights and what is stored in bfloat16, half the bytes; sums and updates in single precision"},
     {"Training", "memory", OPTION_BYTES, AT(config.trainer.memory), "BYTES",
      .help = "of the whole process, as 64M; the gradient keeps its bits, a small budget costs forward steps",

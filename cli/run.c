@@ -16,8 +16,6 @@ struct run_values {
 };
 #define AT(field) offsetof(struct run_values, field)
 
-static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"f64", BPTT_F64}, {"bf16", BPTT_BF16}, {0}};
-
 static const struct option options[] = {
     {"Files", "input", OPTION_TEXT, AT(input), "FILE.npy", .help = "inputs: [T, B, I] numbers, or [T, B] tokens"},
     {"Files", "out", OPTION_TEXT, AT(out), "FILE.npy",
@@ -26,7 +24,7 @@ static const struct option options[] = {
      .help = "states to begin with, layers.N.STATE [B, width]",
      .zero = "the cell's own"},
     {"Files", "final-state", OPTION_TEXT, AT(final_state), "FILE", .help = "write the states after the last step"},
-    {"Circumstances", "precision", OPTION_CHOICE, AT(options.precision), .choices = precisions,
+    {"Circumstances", "precision", OPTION_CHOICE, AT(options.precision), .choices = run_precisions,
      .help = "of the computation and the results"},
     {"Circumstances", "threads", OPTION_INT, AT(options.threads), "N",
      .help = "workers; the result has the same bits for any number", .high = 1024, .zero = "one per processor"},

@@ -31,7 +31,6 @@ static const struct option_choice schedules[] = {{"constant", BPTT_CONSTANT}, {"
                                                  {"step", BPTT_STEP},         {"plateau", BPTT_PLATEAU}, {0}};
 
 static const char limits[] = "Limits: the first one reached ends the run; without any it takes some thousand steps";
-static const struct option_choice precisions[] = {{"f32", BPTT_F32}, {"bf16", BPTT_BF16}, {0}};
 
 static const struct option options[] = {
     {"Data", "symbols", OPTION_CHOICE, AT(config.symbols), .choices = symbols, .help = "how text becomes symbols"},
@@ -65,7 +64,7 @@ static const struct option options[] = {
      .low = 1, .high = 1e7},
     {"Gradient", "gradient", OPTION_TEXT, AT(config.trainer.gradient), "STRATEGY",
      .help = "full, segments:K, truncated:k1,k2, random:P, adaptive:D, rtrl, snap1, rflo or uoro; docs/strategies.md tells them apart"},
-    {"Gradient", "precision", OPTION_CHOICE, AT(config.trainer.precision), .choices = precisions,
+    {"Gradient", "precision", OPTION_CHOICE, AT(config.trainer.precision), .choices = training_precisions,
      .help = "bf16: weights and what is stored in bfloat16, half the bytes; sums and updates in single precision"},
     {"Gradient", "memory", OPTION_BYTES, AT(config.trainer.memory), "BYTES",
      .help = "of the whole process, as 64M; the gradient keeps its bits, a small budget costs forward steps",

@@ -218,6 +218,7 @@ static void test_products(void)
     check_product(GEMM, 200, 40, 700, 1, &gemm);
     check_product(WIDE, 20, 33, 2101, 1, &wide);
     check_product(ROW, 1, 100, 701, 1, &row);
+    check_product(ROW, 1, 40, 2101, 0, &row);
     check_outer(200, 17, 600, &outer);
     say(gemm, "gemm");
     say(wide, "gemm_wide");

@@ -237,14 +237,16 @@ static void test_exploding(const struct folder *f)
 }
 
 /* The number after `key` in the first line that holds `what`; NaN: there is none. */
-static double number_in(const char *out, const char *what, const char *key)
+/* The number after the first `key` that comes after `what`. */
+static double number_after(const char *out, const char *what, const char *key)
 {
     char path[128], line[1 << 14];
     double value = NAN;
     snprintf(path, sizeof path, "%s.jsonl", out);
     FILE *file = fopen(path, "rb");
     while (file && isnan(value) && fgets(line, sizeof line, file)) {
-        const char *at = strstr(line, what) ? strstr(line, key) : NULL;
+        const char *at = strstr(line, what);
+        at = at ? strstr(at, key) : NULL;
         value = at ? strtod(at + strlen(key), NULL) : NAN;
     }
     if (file)
@@ -273,7 +275,7 @@ static void test_not_finite(const struct folder *f)
     tap_ok(bptt_train(&c, NULL, NULL, NULL, &error) == BPTT_ERROR_NOT_FINITE, "a gradient that overflows: %s", error.text);
     tap_ok(count_lines(f->out, "\"state\":\"h\",\"operation\":\"dL/dh on its way back\"}", &first, &last) == 1,
            "is found on its way back");
-    double time = number_in(f->out, "\"nonfinite\"", "\"time\":");
+    double time = number_after(f->out, "\"nonfinite\"", "\"time\":");
     /* of about 1e-4 at the end, times about 30 sqrt(16) a step, beyond 3e38 after twenty steps; a block has more of them */
     tap_ok(time > 75 && time < 85, "twenty steps from the end: step %g", time);
 }
@@ -292,23 +294,6 @@ static void test_vanishing(const struct folder *f)
     tap_ok(said == 1 && first <= 50, "and is warned of at step %ld, once", first);
     tap_ok(strstr(heard.text, "vanishes") != NULL, "%s", heard.text);
     tap_ok(!count_lines(f->out, "\"kind\":\"growth\"", &first, &last), "not of growth");
-}
-
-/* The number after the first `key` that comes after `what`. */
-static double number_after(const char *out, const char *what, const char *key)
-{
-    char path[128], line[1 << 14];
-    double value = NAN;
-    snprintf(path, sizeof path, "%s.jsonl", out);
-    FILE *file = fopen(path, "rb");
-    while (file && isnan(value) && fgets(line, sizeof line, file)) {
-        const char *at = strstr(line, what);
-        at = at ? strstr(at, key) : NULL;
-        value = at ? strtod(at + strlen(key), NULL) : NAN;
-    }
-    if (file)
-        fclose(file);
-    return value;
 }
 
 /* A gate that stands at sigmoid(log 19) = 0.95: remembers 20 steps, and is always beyond 0.9. */
@@ -349,21 +334,21 @@ static void test_values(const struct folder *f)
     c.steps = 20;
     tap_ok(!bptt_train(&c, NULL, NULL, NULL, &error), "a run of known factors%s", error.text);
     /* float32 gradients; the double ones of the Jacobian are exact */
-    tap_near(number_in(f->out, "\"watch\"", "\"decay\":"), 0.8, 1e-5, "decay");
-    tap_near(number_in(f->out, "\"watch\"", "\"sigma\":"), 0.8, 1e-12, "largest singular value");
-    tap_near(number_in(f->out, "\"watch\"", "\"radius\":"), 0.8, 1e-12, "spectral radius");
-    tap_near(number_in(f->out, "\"watch\"", "\"horizon\":"), 21, 0, "horizon");
-    tap_near(number_in(f->out, "\"watch\"", "\"clipped\":"), 1, 0, "all updates clipped");
-    tap_near(number_in(f->out, "\"watch\"", "\"truncation\":"), 32, 0, "truncation");
+    tap_near(number_after(f->out, "\"watch\"", "\"decay\":"), 0.8, 1e-5, "decay");
+    tap_near(number_after(f->out, "\"watch\"", "\"sigma\":"), 0.8, 1e-12, "largest singular value");
+    tap_near(number_after(f->out, "\"watch\"", "\"radius\":"), 0.8, 1e-12, "spectral radius");
+    tap_near(number_after(f->out, "\"watch\"", "\"horizon\":"), 21, 0, "horizon");
+    tap_near(number_after(f->out, "\"watch\"", "\"clipped\":"), 1, 0, "all updates clipped");
+    tap_near(number_after(f->out, "\"watch\"", "\"truncation\":"), 32, 0, "truncation");
     for (int i = 0; i < 6; i++) {
         snprintf(key, sizeof key, "\"%s\":{\"norm\":", parameters[i]);
-        double norm = number_in(f->out, "\"watch\"", key);
+        double norm = number_after(f->out, "\"watch\"", key);
         square += norm * norm;
     }
     /* U begins as the identity, of norm 4; the clipped update is rate * clip long. Weights near 1 are rounded to 6e-8 */
-    double share = number_in(f->out, "\"watch\"", "\"layers.0.U\":{\"norm\":") / sqrt(square);
+    double share = number_after(f->out, "\"watch\"", "\"layers.0.U\":{\"norm\":") / sqrt(square);
     tap_near(number_after(f->out, "\"layers.0.U\":{", "\"ratio\":"), share * 0.1 * 0.02 / 4, 1e-7, "update to weight");
-    tap_near(sqrt(square), number_in(f->out, "\"loss\"", "\"norm\":"), 1e-6, "norms by parameter add up to the gradient's");
+    tap_near(sqrt(square), number_after(f->out, "\"loss\"", "\"norm\":"), 1e-6, "norms by parameter add up to the gradient's");
     int said = count_lines(f->out, "\"kind\":\"clipping\"", &first, &last);
     tap_ok(said == 1 && first == 20, "clipping is warned of, at step %ld", first);
 }

@@ -26,15 +26,13 @@ static json_t *model_options(const struct job *job)
 
 static json_t *trainer_options(const struct job *job)
 {
-    static const char *const optimizers[] = {
-        [BPTT_SGD] = "sgd", [BPTT_RMSPROP] = "rmsprop", [BPTT_ADAM] = "adam", [BPTT_ADAMW] = "adamw"};
     const bptt_trainer_config *t = &job->config.trainer;
     char gradient[512];
     strategy_text(&job->trainer->strategy, gradient, sizeof gradient);
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "gradient", gradient,
-                     "precision", t->precision == BPTT_BF16 ? "bf16" : "f32",
+                     "precision", precision_name(t->precision),
                      "freeze", t->freeze ? t->freeze : "", "batch", (json_int_t)t->batch,
-                     "length", (json_int_t)t->length, "optimizer", optimizers[t->optimizer], "lr", job->rate.peak,
+                     "length", (json_int_t)t->length, "optimizer", optimizer_name(t->optimizer), "lr", job->rate.peak,
                      "momentum", t->momentum, "beta1", t->beta1, "beta2", t->beta2, "epsilon", t->epsilon,
                      "weight-decay", t->weight_decay, "clip", t->clip_norm, "clip-value", t->clip_value, "dropout",
                      t->dropout, "dropout-state", t->dropout_state);

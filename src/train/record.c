@@ -40,8 +40,6 @@ static json_t *describe_model(const struct job *job)
 
 static json_t *describe_training(const struct job *job)
 {
-    static const char *const optimizers[] = {
-        [BPTT_SGD] = "sgd", [BPTT_RMSPROP] = "rmsprop", [BPTT_ADAM] = "adam", [BPTT_ADAMW] = "adamw"};
     const bptt_trainer_config *t = &job->config.trainer;
     char gradient[512], started[32] = "";
     time_t now = time(NULL);
@@ -51,7 +49,7 @@ static json_t *describe_training(const struct job *job)
         strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
     return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:i, s:I}", "started", started, "batch",
                      (json_int_t)t->batch, "length", (json_int_t)t->length, "gradient", gradient, "precision",
-                     t->precision == BPTT_BF16 ? "bf16" : "f32", "optimizer", optimizers[t->optimizer], "lr", job->rate.peak,
+                     precision_name(t->precision), "optimizer", optimizer_name(t->optimizer), "lr", job->rate.peak,
                      "clip", t->clip_norm, "dropout", t->dropout, "seed", (json_int_t)job->config.seed, "threads",
                      pool_workers(job->trainer->net.pool), "step", (json_int_t)job->progress.step);
 }

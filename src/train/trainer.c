@@ -36,6 +36,18 @@ static int check_number(const char *name, double value, double low, double high,
     return fail(error, BPTT_ERROR_ARGUMENT, "%s is %.9g; it must be between %.9g and %.9g", name, value, low, high);
 }
 
+const char *optimizer_name(int optimizer)
+{
+    static const char *const names[] = {
+        [BPTT_SGD] = "sgd", [BPTT_RMSPROP] = "rmsprop", [BPTT_ADAM] = "adam", [BPTT_ADAMW] = "adamw"};
+    return names[optimizer];
+}
+
+const char *precision_name(int precision)
+{
+    return precision == BPTT_BF16 ? "bf16" : "f32";
+}
+
 static int check_config(const bptt_trainer_config *c, bptt_error *error)
 {
     if (c->size != sizeof *c)

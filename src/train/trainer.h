@@ -25,6 +25,10 @@ struct bptt_trainer {
     double *norms;                         /* by tensor: of the last update's gradient, where it is wanted; else NULL */
 };
 
+/* As options name them. precision: 0 or a bptt_type. */
+const char *optimizer_name(int optimizer);
+const char *precision_name(int precision);
+
 /* As bptt_trainer_loss, for a window of `steps` <= length. */
 int trainer_loss(struct bptt_trainer *trainer, const void *x, const void *y, long steps, int reset, double *loss,
                  bptt_error *error);

@@ -1,5 +1,5 @@
-/* narrow.c - c = a B for bfloat16. Two steps of k stand together, as the machine's own instruction takes them: it adds the product of
- * the odd step, then that of the even one, each with one rounding. The emulation does the same, and since products of bfloat16
+/* narrow.c - c = a B for bfloat16. Two steps of k stand together, as the machine's own instruction takes them: it adds the product
+ * of the odd step, then that of the even one, each with one rounding. The emulation does the same, and since products of bfloat16
  * are exact in single precision, its sums have the same bits with and without fused multiply-adds. (The instruction takes numbers
  * below 2^-126 for zero, which the emulation does not.) To emulate is to widen what is read, once for many tiles, with the odd
  * step before the even one; the tiles are those of single precision. What is stored in bfloat16 is rounded once, after all of k.
@@ -111,7 +111,7 @@ static long rows_of_narrow(long m, long copied)
     return parts > 1 ? up((m + parts - 1) / parts, MOST) : m;
 }
 
-/* One step for one row (in bfloat16 a pair of them). Where products are emulated B is widened on its way. */
+/* A pair of steps for one row. Where products are emulated B is widened on its way. */
 static inline __attribute__((always_inline)) void step_of_row(int vecs, const factor *a, const elem *b, long panel_step, vec sum[MOST][8])
 {
 #if defined(__AVX512BF16__)
