@@ -50,11 +50,12 @@ static void blocks_outside(long m, long n, long k, const real *a, long lda, cons
 /* One row and one block of steps: the loops around the tile would take as long as it. */
 static void one_row(long n, long k, const real *a, const real *packed, real *c, int accumulate)
 {
+    const struct ahead none = {NULL, 0};
     long j = 0, columns = tiles[1].vecs * VLEN;
     for (; j + columns <= n && columns % PANEL == 0; j += columns)
-        tiles[1].wide(k, a, 0, packed + j * k, k * PANEL, NULL, c + j, 0, accumulate);
+        tiles[1].wide(k, a, 0, packed + j * k, k * PANEL, none, c + j, 0, accumulate);
     for (; j < n; j += NARROW * VLEN)
-        tiles[1].narrow(k, a, 0, packed + j / PANEL * PANEL * k + j % PANEL, k * PANEL, NULL, c + j, 0, accumulate);
+        tiles[1].narrow(k, a, 0, packed + j / PANEL * PANEL * k + j % PANEL, k * PANEL, none, c + j, 0, accumulate);
 }
 
 static void product(long m, long n, long k, const real *a, long lda, const real *packed, real *c, long ldc, int accumulate)

@@ -71,15 +71,15 @@ static inline __attribute__((always_inline)) void pack_groups(long k, long n, co
     }
 }
 
-static void tile_square(long k, const factor *a, const factor *b, real *c, long ldc, int accumulate)
+static void tile_square(long k, const factor *a, const factor *b, struct ahead ahead, real *c, long ldc, int accumulate)
 {
-    tile(MOST, SQUARE, k / TOGETHER, a, TOGETHER, MOST * TOGETHER, b, k * PANEL, NULL, c, ldc, accumulate);
+    tile(MOST, SQUARE, k / TOGETHER, a, TOGETHER, MOST * TOGETHER, b, k * PANEL, ahead, c, ldc, accumulate);
 }
 
 static void tile_edge(long k, const factor *a, const factor *b, real *c, long ldc, long rows, long columns)
 {
     real whole[MOST * SQUARE * VLEN];
-    tile_square(k, a, b, whole, SQUARE * VLEN, 0);
+    tile_square(k, a, b, (struct ahead){NULL, 0}, whole, SQUARE * VLEN, 0);
     for (long r = 0; r < rows; r++)
         for (long j = 0; j < columns; j++)
             c[r * ldc + j] += whole[r * SQUARE * VLEN + j];
@@ -88,12 +88,13 @@ static void tile_edge(long k, const factor *a, const factor *b, real *c, long ld
 static void strips_times_groups(long m, long n, long k, const factor *a, const factor *b, real *c, long ldc)
 {
     enum { COLUMNS = SQUARE * VLEN };
+    long lines = lines_ahead(k / TOGETHER, (m + MOST - 1) / MOST);
     for (long j = 0; j < n; j += COLUMNS) {
         const factor *panel = b + j / PANEL * PANEL * k + j % PANEL * TOGETHER;
         for (long i = 0; i < m; i += MOST) {
             real *to = c + i * ldc + j;
             if (m - i >= MOST && n - j >= COLUMNS)
-                tile_square(k, a + i * k, panel, to, ldc, 1);
+                tile_square(k, a + i * k, panel, share_ahead(panel + k * PANEL, k / TOGETHER, i / MOST, lines), to, ldc, 1);
             else
                 tile_edge(k, a + i * k, panel, to, ldc, least(m - i, MOST), least(n - j, COLUMNS));
         }

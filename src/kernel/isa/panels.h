@@ -4,17 +4,14 @@
 
 #include "tile.h"
 
-typedef void tile_fn(long steps, const factor *a, long lda, const factor *b, long panel_step, const factor *next, real *c, long ldc,
+typedef void tile_fn(long steps, const factor *a, long lda, const factor *b, long panel_step, struct ahead ahead, real *c, long ldc,
                      int accumulate);
 
 #define TILE(rows, vecs)                                                                                              \
     static void tile_##rows##_##vecs(long steps, const factor *a, long lda, const factor *b, long panel_step,         \
-                                     const factor *next, real *c, long ldc, int accumulate)                           \
+                                     struct ahead ahead, real *c, long ldc, int accumulate)                           \
     {                                                                                                                 \
-        if (next)                                                                                                     \
-            tile(rows, vecs, steps, a, lda, TOGETHER, b, panel_step, next, c, ldc, accumulate);                       \
-        else                                                                                                          \
-            tile(rows, vecs, steps, a, lda, TOGETHER, b, panel_step, NULL, c, ldc, accumulate);                       \
+        tile(rows, vecs, steps, a, lda, TOGETHER, b, panel_step, ahead, c, ldc, accumulate);                          \
     }
 
 /* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left. */
@@ -58,10 +55,10 @@ struct product {
     long next;                               /* from this block of B to the one that is needed after it; 0: to none */
 };
 
-/* `strips` strips of `rows` rows each, over all columns. The last one calls the next block of B into the cache. */
-static void strips_times_panels(const struct product *p, long strips, int rows)
+/* `count` of the strips of a product, of `rows` rows each, over all columns. Together they call the next block of B ahead. */
+static void strips_times_panels(const struct product *p, long first, long count, long strips, int rows)
 {
-    long left = p->n / VLEN;
+    long left = p->n / VLEN, steps = p->k / TOGETHER, lines = p->next ? lines_ahead(steps, strips) : 0;
     int vecs = tiles[rows].vecs;
     tile_fn *fn = tiles[rows].wide;
     for (long column = 0; left > 0; column += vecs * VLEN, left -= vecs) {
@@ -70,9 +67,9 @@ static void strips_times_panels(const struct product *p, long strips, int rows)
             fn = tiles[rows].narrow;
         }
         const factor *b = p->b + column / PANEL * p->panel_step + column % PANEL * TOGETHER;
-        for (long s = 0; s < strips; s++)
-            fn(p->k / TOGETHER, p->a + s * rows * p->lda, p->lda, b, p->panel_step, p->next && s == strips - 1 ? b + p->next : NULL,
-               p->c + s * rows * p->ldc + column, p->ldc, p->accumulate);
+        for (long s = 0; s < count; s++)
+            fn(steps, p->a + s * rows * p->lda, p->lda, b, p->panel_step,
+               share_ahead(b + p->next, steps, first + s, lines), p->c + s * rows * p->ldc + column, p->ldc, p->accumulate);
     }
 }
 
@@ -84,11 +81,11 @@ static void rows_times_panels(struct product p, long m)
     long strips = strips_of(m);
     long rows = m / strips;
     long larger = m % strips;
-    strips_times_panels(&p, strips - larger, (int)rows);
+    strips_times_panels(&p, 0, strips - larger, strips, (int)rows);
     p.a += (strips - larger) * rows * p.lda;
     p.c += (strips - larger) * rows * p.ldc;
     if (larger)
-        strips_times_panels(&p, larger, (int)rows + 1);
+        strips_times_panels(&p, strips - larger, larger, strips, (int)rows + 1);
 }
 
 /* Columns that tiles of m rows take together: whole panels. */

@@ -11,6 +11,8 @@ enum {
     PANEL = STAGE_PAD,
     DEPTH = 256,                             /* steps of k that one sum goes over: blocks begin at multiples of it always, so that
                                                 sums do not depend on tiles */
+    CHUNK = 64,                              /* steps of a tile between two calls ahead */
+    LINES = 4,                               /* lines of 64 bytes that one such call is for, or a multiple */
 };
 
 /* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an
@@ -25,8 +27,10 @@ enum { MOST = 4, NARROW = 2, SQUARE = 2, ROW_VECS = PANEL / VLEN };
 
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_STEPS _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL_STEPS _Pragma("GCC unroll 4")
 #endif
 
 static inline long least(long a, long b) { return a < b ? a : b; }
@@ -81,11 +85,30 @@ static inline __attribute__((always_inline)) void step_of_tile(int rows, int vec
 #endif
 }
 
+/* What a tile calls into the cache while it computes, for the tiles after it: so many lines every CHUNK steps, from here on. What
+ * the machine fetches ahead by itself ends with a page, and a block called by one tile alone would come as fast as memory, not as
+ * fast as the sums. */
+struct ahead { const factor *from; long lines; };
+
+/* Lines for each of so many tiles on one block of B that call the next block, which has as many steps, together. */
+static inline long lines_ahead(long steps, long tiles)
+{
+    const long all = steps * PANEL * TOGETHER * (long)sizeof(factor) / 64, turns = tiles * ((steps + CHUNK - 1) / CHUNK);
+    return turns ? up((all + turns - 1) / turns, LINES) : 0;
+}
+
+/* The share of the one that is number `tile` of them. */
+static inline struct ahead share_ahead(const factor *next, long steps, long tile, long lines)
+{
+    const long first = tile * ((steps + CHUNK - 1) / CHUNK) * lines * (64 / (long)sizeof(factor));
+    return first < steps * PANEL * TOGETHER ? (struct ahead){next + first, lines} : (struct ahead){next, 0};
+}
+
 /* c[rows, vecs] (+)= A B. A[r][i] is a[r * a_row + i * a_step] (i: steps of step_of_tile); vector v of B's row i lies in the
- * panel that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. `next`: a panel to be
- * called into the cache meanwhile, or NULL: what the machine fetches ahead by itself ends with a page. */
+ * panel that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. Four steps stand in one
+ * turn of the loop: where another program runs on the same core, instructions are what is scarce, and counting costs a sixth. */
 static inline __attribute__((always_inline)) void tile(int rows, int vecs, long steps, const factor *a, long a_row, long a_step,
-                                                       const factor *b, long panel_step, const factor *next,
+                                                       const factor *b, long panel_step, struct ahead ahead,
                                                        real *c, long ldc, int accumulate)
 {
     vec sum[MOST][8];
@@ -96,12 +119,17 @@ static inline __attribute__((always_inline)) void tile(int rows, int vecs, long 
         for (int v = 0; v < vecs; v++)
             sum[r][v] = v_splat(0);
     }
-    for (long i = 0; i < steps; i++) {
-        if (next)
-            __builtin_prefetch(next + i * PANEL * TOGETHER);
-        step_of_tile(rows, vecs, a, a_row, b, panel_step, sum);
-        a += a_step;
-        b += PANEL * TOGETHER;
+    for (long left = steps; left > 0; left -= CHUNK) {
+        for (long l = 0; l < ahead.lines; l += LINES)
+            UNROLL
+            for (int line = 0; line < LINES; line++, ahead.from += 64 / sizeof(factor))
+                __builtin_prefetch(ahead.from, 0, 2);
+        UNROLL_STEPS
+        for (long i = least(left, CHUNK); i > 0; i--) {
+            step_of_tile(rows, vecs, a, a_row, b, panel_step, sum);
+            a += a_step;
+            b += PANEL * TOGETHER;
+        }
     }
     UNROLL
     for (int r = 0; r < rows; r++)
