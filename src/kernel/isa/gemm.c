@@ -50,12 +50,18 @@ static void blocks_outside(long m, long n, long k, const real *a, long lda, cons
 /* One row and one block of steps: the loops around the tile would take as long as it. */
 static void one_row(long n, long k, const real *a, const real *packed, real *c, int accumulate)
 {
-    const struct ahead none = {NULL, 0};
+    struct strips s = {.count = 1, .steps = k, .a = a, .panel_step = k * PANEL, .accumulate = accumulate};
     long j = 0, columns = tiles[1].vecs * VLEN;
-    for (; j + columns <= n && columns % PANEL == 0; j += columns)
-        tiles[1].wide(k, a, 0, packed + j * k, k * PANEL, none, c + j, 0, accumulate);
-    for (; j < n; j += NARROW * VLEN)
-        tiles[1].narrow(k, a, 0, packed + j / PANEL * PANEL * k + j % PANEL, k * PANEL, none, c + j, 0, accumulate);
+    for (; j + columns <= n && columns % PANEL == 0; j += columns) {
+        s.b = s.next = packed + j * k;
+        s.c = c + j;
+        tiles[1].wide(&s, 0);
+    }
+    for (; j < n; j += NARROW * VLEN) {
+        s.b = s.next = packed + j / PANEL * PANEL * k + j % PANEL;
+        s.c = c + j;
+        tiles[1].narrow(&s, 0);
+    }
 }
 
 static void product(long m, long n, long k, const real *a, long lda, const real *packed, real *c, long ldc, int accumulate)
@@ -103,9 +109,9 @@ static inline __attribute__((always_inline)) void row_times_panels(int vecs, lon
     for (; i + 1 < k; i += 2)
         UNROLL
         for (int odd = 0; odd < 2; odd++)
-            step_of_tile(1, vecs, a + i + odd, 0, b + (i + odd) * PANEL, panel_step, sum[odd]);
+            step_of_tile(1, vecs, a + i + odd, 0, b + (i + odd) * PANEL, PANEL, panel_step, sum[odd]);
     if (i < k)
-        step_of_tile(1, vecs, a + i, 0, b + i * PANEL, panel_step, sum[0]);
+        step_of_tile(1, vecs, a + i, 0, b + i * PANEL, PANEL, panel_step, sum[0]);
     UNROLL
     for (int v = 0; v < vecs; v++) {
         vec all = sum[0][0][v] + sum[1][0][v];

@@ -115,7 +115,7 @@ static long rows_of_narrow(long m, long copied)
 static inline __attribute__((always_inline)) void step_of_row(int vecs, const factor *a, const elem *b, long panel_step, vec sum[MOST][8])
 {
 #if defined(__AVX512BF16__)
-    step_of_tile(1, vecs, a, 0, b, panel_step, sum);
+    step_of_tile(1, vecs, a, 0, b, PANEL, panel_step, sum);
 #else
     UNROLL
     for (int odd = 1; odd >= 0; odd--)

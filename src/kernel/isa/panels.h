@@ -4,42 +4,40 @@
 
 #include "tile.h"
 
-typedef void tile_fn(long steps, const factor *a, long lda, const factor *b, long panel_step, struct ahead ahead, real *c, long ldc,
-                     int accumulate);
+typedef void strips_fn(const struct strips *s, long lda);
 
-#define TILE(rows, vecs)                                                                                              \
-    static void tile_##rows##_##vecs(long steps, const factor *a, long lda, const factor *b, long panel_step,         \
-                                     struct ahead ahead, real *c, long ldc, int accumulate)                           \
-    {                                                                                                                 \
-        tile(rows, vecs, steps, a, lda, TOGETHER, b, panel_step, ahead, c, ldc, accumulate);                          \
+#define STRIPS(rows, vecs)                                                                                             \
+    static void strips_##rows##_##vecs(const struct strips *s, long lda)                                               \
+    {                                                                                                                  \
+        tiles_of_strips(rows, vecs, PANEL, s, lda, TOGETHER);                                                          \
     }
 
 /* For each number of rows: the tile for as many columns as fill the registers, and the one for the columns left. */
-struct tiles { int vecs; tile_fn *wide, *narrow; };
+struct tiles { int vecs; strips_fn *wide, *narrow; };
 
 #if defined(__AVX512F__)
-TILE(1, 8) TILE(2, 8) TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4)
-TILE(7, 2) TILE(8, 2) TILE(9, 2) TILE(10, 2) TILE(11, 2) TILE(12, 2)
-TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1)
-TILE(7, 1) TILE(8, 1) TILE(9, 1) TILE(10, 1) TILE(11, 1) TILE(12, 1)
+STRIPS(1, 8) STRIPS(2, 8) STRIPS(3, 4) STRIPS(4, 4) STRIPS(5, 4) STRIPS(6, 4)
+STRIPS(7, 2) STRIPS(8, 2) STRIPS(9, 2) STRIPS(10, 2) STRIPS(11, 2) STRIPS(12, 2)
+STRIPS(1, 1) STRIPS(2, 1) STRIPS(3, 1) STRIPS(4, 1) STRIPS(5, 1) STRIPS(6, 1)
+STRIPS(7, 1) STRIPS(8, 1) STRIPS(9, 1) STRIPS(10, 1) STRIPS(11, 1) STRIPS(12, 1)
 static const struct tiles tiles[MOST + 1] = {
     {0, 0, 0},
-    {8, tile_1_8, tile_1_1}, {8, tile_2_8, tile_2_1}, {4, tile_3_4, tile_3_1}, {4, tile_4_4, tile_4_1},
-    {4, tile_5_4, tile_5_1}, {4, tile_6_4, tile_6_1}, {2, tile_7_2, tile_7_1}, {2, tile_8_2, tile_8_1},
-    {2, tile_9_2, tile_9_1}, {2, tile_10_2, tile_10_1}, {2, tile_11_2, tile_11_1}, {2, tile_12_2, tile_12_1},
+    {8, strips_1_8, strips_1_1}, {8, strips_2_8, strips_2_1}, {4, strips_3_4, strips_3_1}, {4, strips_4_4, strips_4_1},
+    {4, strips_5_4, strips_5_1}, {4, strips_6_4, strips_6_1}, {2, strips_7_2, strips_7_1}, {2, strips_8_2, strips_8_1},
+    {2, strips_9_2, strips_9_1}, {2, strips_10_2, strips_10_1}, {2, strips_11_2, strips_11_1}, {2, strips_12_2, strips_12_1},
 };
 #elif defined(__AVX__)
-TILE(1, 8) TILE(2, 4) TILE(3, 4) TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2)
+STRIPS(1, 8) STRIPS(2, 4) STRIPS(3, 4) STRIPS(1, 2) STRIPS(2, 2) STRIPS(3, 2) STRIPS(4, 2) STRIPS(5, 2) STRIPS(6, 2)
 static const struct tiles tiles[MOST + 1] = {
     {0, 0, 0},
-    {8, tile_1_8, tile_1_2}, {4, tile_2_4, tile_2_2}, {4, tile_3_4, tile_3_2},
-    {2, tile_4_2, tile_4_2}, {2, tile_5_2, tile_5_2}, {2, tile_6_2, tile_6_2},
+    {8, strips_1_8, strips_1_2}, {4, strips_2_4, strips_2_2}, {4, strips_3_4, strips_3_2},
+    {2, strips_4_2, strips_4_2}, {2, strips_5_2, strips_5_2}, {2, strips_6_2, strips_6_2},
 };
 #else
-TILE(1, 8) TILE(2, 4) TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2)
+STRIPS(1, 8) STRIPS(2, 4) STRIPS(1, 2) STRIPS(2, 2) STRIPS(3, 2) STRIPS(4, 2)
 static const struct tiles tiles[MOST + 1] = {
     {0, 0, 0},
-    {8, tile_1_8, tile_1_2}, {4, tile_2_4, tile_2_2}, {2, tile_3_2, tile_3_2}, {2, tile_4_2, tile_4_2},
+    {8, strips_1_8, strips_1_2}, {4, strips_2_4, strips_2_2}, {2, strips_3_2, strips_3_2}, {2, strips_4_2, strips_4_2},
 };
 #endif
 
@@ -55,21 +53,23 @@ struct product {
     long next;                               /* from this block of B to the one that is needed after it; 0: to none */
 };
 
-/* `count` of the strips of a product, of `rows` rows each, over all columns. Together they call the next block of B ahead. */
+/* `count` of the strips of a product, from strip `first` on, of `rows` rows each, over all columns. */
 static void strips_times_panels(const struct product *p, long first, long count, long strips, int rows)
 {
-    long left = p->n / VLEN, steps = p->k / TOGETHER, lines = p->next ? lines_ahead(steps, strips) : 0;
+    long left = p->n / VLEN;
     int vecs = tiles[rows].vecs;
-    tile_fn *fn = tiles[rows].wide;
+    strips_fn *fn = tiles[rows].wide;
+    struct strips s = {count, p->k / TOGETHER, p->a, rows * p->lda, p->b, p->panel_step, p->c, p->ldc, p->accumulate, p->b, first, 0};
+    s.lines = p->next ? lines_ahead(s.steps, PANEL, strips) : 0;
     for (long column = 0; left > 0; column += vecs * VLEN, left -= vecs) {
         if (left < vecs) {
             vecs = NARROW;
             fn = tiles[rows].narrow;
         }
-        const factor *b = p->b + column / PANEL * p->panel_step + column % PANEL * TOGETHER;
-        for (long s = 0; s < count; s++)
-            fn(steps, p->a + s * rows * p->lda, p->lda, b, p->panel_step,
-               share_ahead(b + p->next, steps, first + s, lines), p->c + s * rows * p->ldc + column, p->ldc, p->accumulate);
+        s.b = p->b + column / PANEL * p->panel_step + column % PANEL * TOGETHER;
+        s.next = s.b + p->next;
+        s.c = p->c + column;
+        fn(&s, p->lda);
     }
 }
 

@@ -18,11 +18,11 @@ enum {
 /* The shape of tiles: accumulators must fit into the registers (16, or 32 with AVX-512) beside a row of B and an
  * element of A, and there should be at least 8, as a multiply-add takes 4 cycles and two can start in each. */
 #if defined(__AVX512F__)
-enum { MOST = 12, NARROW = 1, SQUARE = 2, ROW_VECS = 4 };
+enum { MOST = 12, NARROW = 1, ROW_VECS = 4 };
 #elif defined(__AVX__)
-enum { MOST = 6, NARROW = 2, SQUARE = 2, ROW_VECS = 4 };
+enum { MOST = 6, NARROW = 2, ROW_VECS = 4 };
 #else
-enum { MOST = 4, NARROW = 2, SQUARE = 2, ROW_VECS = PANEL / VLEN };
+enum { MOST = 4, NARROW = 2, ROW_VECS = PANEL / VLEN };
 #endif
 
 #ifdef __clang__
@@ -56,11 +56,14 @@ static inline uvec pairs_at(const elem *b)
 
 #endif
 
-/* Where vector v of B's row stands. */
-static inline long vector_at(int v, long panel_step) { return v * VLEN / PANEL * panel_step + v * VLEN % PANEL * TOGETHER; }
+/* Where vector v of B's row stands, in panels of so many columns. */
+static inline long vector_at(int v, int panel, long panel_step)
+{
+    return v * VLEN / panel * panel_step + v * VLEN % panel * TOGETHER;
+}
 
 static inline __attribute__((always_inline)) void step_of_tile(int rows, int vecs, const factor *a, long a_row, const factor *b,
-                                                               long panel_step, vec sum[MOST][8])
+                                                               int panel, long panel_step, vec sum[MOST][8])
 {
 #if KERNEL_BITS == 16 && defined(__AVX512BF16__)
     UNROLL
@@ -70,13 +73,13 @@ static inline __attribute__((always_inline)) void step_of_tile(int rows, int vec
         UNROLL
         for (int v = 0; v < vecs; v++)
             sum[r][v] = (vec)_mm512_dpbf16_ps((__m512)sum[r][v], (__m512bh)((uvec){0} + bits),
-                                              (__m512bh)pairs_at(b + vector_at(v, panel_step)));
+                                              (__m512bh)pairs_at(b + vector_at(v, panel, panel_step)));
     }
 #else
     vec row[8];
     UNROLL
     for (int v = 0; v < vecs; v++)
-        row[v] = v_read(b + vector_at(v, panel_step));
+        row[v] = v_read(b + vector_at(v, panel, panel_step));
     UNROLL
     for (int r = 0; r < rows; r++)
         UNROLL
@@ -85,32 +88,41 @@ static inline __attribute__((always_inline)) void step_of_tile(int rows, int vec
 #endif
 }
 
-/* What a tile calls into the cache while it computes, for the tiles after it: so many lines every CHUNK steps, from here on. What
- * the machine fetches ahead by itself ends with a page, and a block called by one tile alone would come as fast as memory, not as
- * fast as the sums. */
-struct ahead { const factor *from; long lines; };
+/* Tiles one under the other, on the same steps and columns of B: strip i begins at a + i * a_strip.
+ *
+ * While they compute they call what is wanted after them into the cache: a block of B of the same number of steps, `next`; each
+ * tile its share of `lines` lines every CHUNK steps, and these are tiles number `first` and on of those that share it. (What the
+ * machine fetches ahead by itself ends with a page, and a block called by one tile alone would come as fast as memory, not as
+ * fast as the sums.) */
+struct strips {
+    long count, steps;
+    const factor *a;
+    long a_strip;
+    const factor *b;
+    long panel_step;
+    real *c;
+    long ldc;
+    int accumulate;
+    const factor *next;
+    long first, lines;
+};
 
-/* Lines for each of so many tiles on one block of B that call the next block, which has as many steps, together. */
-static inline long lines_ahead(long steps, long tiles)
+/* Lines for each of so many tiles that call a block of as many steps together. Small blocks are in a near cache anyway. */
+static inline long lines_ahead(long steps, int panel, long tiles)
 {
-    const long all = steps * PANEL * TOGETHER * (long)sizeof(factor) / 64, turns = tiles * ((steps + CHUNK - 1) / CHUNK);
-    return turns ? up((all + turns - 1) / turns, LINES) : 0;
+    const long all = steps * panel * TOGETHER * (long)sizeof(factor) / 64, turns = tiles * ((steps + CHUNK - 1) / CHUNK);
+    return steps >= CHUNK && turns > 0 ? up((all + turns - 1) / turns, LINES) : 0;
 }
 
-/* The share of the one that is number `tile` of them. */
-static inline struct ahead share_ahead(const factor *next, long steps, long tile, long lines)
+/* c[rows, vecs] (+)= A B, of one strip. A[r][i] is a[r * a_row + i * a_step] (i: steps of step_of_tile); vector v of B's row i lies
+ * in the panel, of `panel` columns, that holds column v * VLEN. Inlined with constant rows, vecs and panel, so that `sum` lives in
+ * registers. Four steps stand in one turn of the loop: where another program runs on the same core, instructions are what is
+ * scarce, and counting costs a sixth. */
+static inline __attribute__((always_inline)) void tile(int rows, int vecs, int panel, const struct strips *s, const factor *a,
+                                                       long a_row, long a_step, const factor *next, long lines, real *c)
 {
-    const long first = tile * ((steps + CHUNK - 1) / CHUNK) * lines * (64 / (long)sizeof(factor));
-    return first < steps * PANEL * TOGETHER ? (struct ahead){next + first, lines} : (struct ahead){next, 0};
-}
-
-/* c[rows, vecs] (+)= A B. A[r][i] is a[r * a_row + i * a_step] (i: steps of step_of_tile); vector v of B's row i lies in the
- * panel that holds column v * VLEN. Inlined with constant rows and vecs, so that `sum` lives in registers. Four steps stand in one
- * turn of the loop: where another program runs on the same core, instructions are what is scarce, and counting costs a sixth. */
-static inline __attribute__((always_inline)) void tile(int rows, int vecs, long steps, const factor *a, long a_row, long a_step,
-                                                       const factor *b, long panel_step, struct ahead ahead,
-                                                       real *c, long ldc, int accumulate)
-{
+    const factor *b = s->b;
+    const long ldc = s->ldc;
     vec sum[MOST][8];
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -119,16 +131,16 @@ static inline __attribute__((always_inline)) void tile(int rows, int vecs, long 
         for (int v = 0; v < vecs; v++)
             sum[r][v] = v_splat(0);
     }
-    for (long left = steps; left > 0; left -= CHUNK) {
-        for (long l = 0; l < ahead.lines; l += LINES)
+    for (long left = s->steps; left > 0; left -= CHUNK) {
+        for (long l = 0; l < lines; l += LINES)
             UNROLL
-            for (int line = 0; line < LINES; line++, ahead.from += 64 / sizeof(factor))
-                __builtin_prefetch(ahead.from, 0, 2);
+            for (int line = 0; line < LINES; line++, next += 64 / sizeof(factor))
+                __builtin_prefetch(next, 0, 2);
         UNROLL_STEPS
         for (long i = least(left, CHUNK); i > 0; i--) {
-            step_of_tile(rows, vecs, a, a_row, b, panel_step, sum);
+            step_of_tile(rows, vecs, a, a_row, b, panel, s->panel_step, sum);
             a += a_step;
-            b += PANEL * TOGETHER;
+            b += panel * TOGETHER;
         }
     }
     UNROLL
@@ -136,8 +148,23 @@ static inline __attribute__((always_inline)) void tile(int rows, int vecs, long 
         UNROLL
         for (int v = 0; v < vecs; v++) {
             real *to = c + r * ldc + v * VLEN;
-            v_write(to, accumulate ? v_read(to) + sum[r][v] : sum[r][v]);
+            v_write(to, s->accumulate ? v_read(to) + sum[r][v] : sum[r][v]);
         }
+}
+
+static inline __attribute__((always_inline)) void tiles_of_strips(int rows, int vecs, int panel, const struct strips *s,
+                                                                  long a_row, long a_step)
+{
+    const factor *a = s->a, *end = s->next + s->steps * panel * TOGETHER;
+    const long share = (s->steps + CHUNK - 1) / CHUNK * s->lines * (64 / (long)sizeof(factor));
+    const factor *next = s->next + s->first * share;
+    real *c = s->c;
+    for (long i = s->count; i > 0; i--) {
+        tile(rows, vecs, panel, s, a, a_row, a_step, next, next < end ? s->lines : 0, c);
+        a += s->a_strip;
+        c += rows * s->ldc;
+        next += share;
+    }
 }
 
 #endif
