@@ -19,14 +19,28 @@ run "$BPTT" grad m.safetensors --input x.npy --target y.npy --out full.safetenso
 is_status 0 "the gradient of 1,500 steps"
 fails 1 "this run needs at least" "one byte is too little, and the least that works is named" \
     "$BPTT" grad m.safetensors --input x.npy --target y.npy --memory 1
-least=$(sed 's/.*at least \([0-9]*\)K.*/\1/' err)
+# within MORE ARGUMENTS...: a gradient with so many KiB above the least. What a process takes by itself, which the least counts,
+# changes with what the system happens to keep of the program in memory (by more than a MiB under a sanitizer): where a run is
+# told that it grew meanwhile, the least is the new one.
+within()
+{
+    more=$1
+    shift
+    for attempt in 1 2 3 4 5; do
+        least=$(sed 's/.*at least \([0-9]*\)K.*/\1/' refused)
+        run "$BPTT" grad m.safetensors --input x.npy --target y.npy --memory $((least + more))K "$@" --out g.safetensors
+        grep -q "this run needs at least" err || return 0
+        cp err refused
+    done
+}
+cp err refused
 for more in 600 700 900 1500; do
-    run "$BPTT" grad m.safetensors --input x.npy --target y.npy --memory $((least + more))K --out g.safetensors
+    within "$more"
     is_status 0 "$more KiB above it"
     check "give the same bits" cmp g.safetensors full.safetensors
 done
 mkdir here
-run "$BPTT" grad m.safetensors --input x.npy --target y.npy --memory $((least + 620))K --spill here --out g.safetensors
+within 620 --spill here
 is_status 0 "with states on disk"
 check "the same bits" cmp g.safetensors full.safetensors
 check "and nothing is left there" sh -c '[ -z "$(ls -A here)" ]'
