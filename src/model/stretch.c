@@ -320,6 +320,19 @@ static void given_gradient(struct stretch *s, long from, long to, void *out, lon
         memset(out, 0, (size_t)((to - from) * stride * net->kernels->element_size));
 }
 
+/* Without a head the top layer's output is the model's. */
+static void give_outputs(const struct stretch *s, long from, long to, void *output)
+{
+    const struct network *net = s->net;
+    const bptt_model *model = net->model;
+    long stride = padded(model->outputs);
+    const struct kernels *kernels = model->head ? net->kernels->wide : net->kernels;
+    const void *rows = model->head ? logit_rows(s, from) : seen_output(s, (int)model->layers - 1, &stride);
+    if (!model->head)
+        rows = shift_const(net, rows, from * stride);
+    kernels->store_rows(to - from, model->outputs, rows, stride, output, s->window->element_size, model->outputs);
+}
+
 static void head_rows(struct stretch *s, long from, long to)
 {
     struct network *net = s->net;
@@ -329,11 +342,10 @@ static void head_rows(struct stretch *s, long from, long to)
     long o = padded(model->outputs), at = s->start * net->config.batch + from;
     long width = net->layer[model->layers - 1].output_width;
     void *dy = s->backward ? shift(net, region(net, net->memory->layer[model->layers - 1].dy), from * width) : NULL;
-    if (window->output || s->target)
+    if (s->target || (window->output && model->head))
         apply_head(s, from, to);
     if (window->output)
-        k->wide->store_rows(to - from, model->outputs, logit_rows(s, from), o,
-                            (char *)window->output + at * model->outputs * window->element_size, window->element_size, model->outputs);
+        give_outputs(s, from, to, (char *)window->output + at * model->outputs * window->element_size);
     if (s->target)
         apply_loss(s, from, to);
     if (!s->backward)

@@ -329,6 +329,13 @@ static int allocate_pointers(struct layer *layer)
     return layer->state && layer->dstate && layer->mask && layer->masked && layer->dmasked;
 }
 
+static int allocate_calls(struct layer *layer)
+{
+    int run = layer->run.jobs + layer->run.program->stages, back = layer->back.jobs + layer->back.program->stages;
+    layer->call = arena_alloc(&layer->arena, ((size_t)(run > back ? run : back) + 1) * sizeof *layer->call);
+    return layer->call != NULL;
+}
+
 int layer_new(struct layer *layer, const bptt_cell *cell, const long *size, long batch, const struct kernels *kernels,
               const struct slot *slot, bptt_error *error)
 {
@@ -344,7 +351,7 @@ int layer_new(struct layer *layer, const bptt_cell *cell, const long *size, long
         layer->input_width = padded(size[DIM_I]);
         layer->output_width = padded(size[cell->output_dim]);
         if (bind_program(layer, &layer->run, &cell->run) && bind_program(layer, &layer->back, &cell->back) &&
-            make_outers(layer) && place_vectors(layer) && allocate_pointers(layer))
+            make_outers(layer) && place_vectors(layer) && allocate_pointers(layer) && allocate_calls(layer))
             return BPTT_OK;
     }
     layer_free(layer);
@@ -573,6 +580,26 @@ static void mask_rows(const struct layer *layer, const struct block_io *io, long
     }
 }
 
+static void links(const struct view *view, struct part rows)
+{
+    for (int i = 0; i < view->layer->cell->states && view->bound->program->backward && view->io->link; i++) {
+        rows.unit_to = layer_state_width(view->layer, i);
+        part_link(view, i, rows);
+    }
+}
+
+static void scan_one_row(const struct work *w)
+{
+    const int back = w->bound->program->backward;
+    struct view view = view_open(w->layer, w->bound, w->io, 0);
+    int calls = part_list(&view, PHASE_SCAN, w->layer->call);
+    for (long i = 0; i < w->io->steps; i++) {
+        long step = back ? w->io->steps - 1 - i : i;
+        part_run_list(w->layer, w->bound, w->layer->call, calls, step, NULL);
+        links(&view, (struct part){.step = step, .row_to = 1});
+    }
+}
+
 static void scan_task(void *context, long task, int worker)
 {
     const struct work *w = context;
@@ -583,8 +610,7 @@ static void scan_task(void *context, long task, int worker)
         long step = back ? w->io->steps - 1 - i : i;
         mask_rows(w->layer, w->io, step, from, to);
         run_rows(&view, PHASE_SCAN, (struct part){.step = step, .row_from = from, .row_to = to});
-        for (int k = 0; k < w->layer->cell->states && back && w->io->link; k++)
-            part_link(&view, k, (struct part){step, from, to, 0, layer_state_width(w->layer, k)});
+        links(&view, (struct part){.step = step, .row_from = from, .row_to = to});
     }
 }
 
@@ -652,6 +678,8 @@ static void run_phases(struct layer *layer, struct bound *bound, const struct bl
             run_over_time(&work, workers_for);
         else if (sharing > 1)
             units_scan(layer, bound, io, pool, sharing);
+        else if (phase == PHASE_SCAN && layer->batch == 1 && !layer_is_masked(layer))
+            scan_one_row(&work);
         else if (phase == PHASE_SCAN)
             pool_tasks(workers_for, (layer->batch + work.group - 1) / work.group, scan_task, &work);
         else if (bound->program->levels[phase])
@@ -674,10 +702,18 @@ void layer_forward(struct layer *layer, const struct block_io *io, struct pool *
 void layer_prepare_step(struct layer *layer, const struct block_io *io)
 {
     bind_block(layer, &layer->run, io);
+    struct view view = view_open(layer, &layer->run, io, 0);
+    layer->calls = 0;
+    for (int phase = 0; phase < PHASE_COUNT && layer->batch == 1; phase++)
+        layer->calls += part_list(&view, (enum phase)phase, layer->call + layer->calls);
 }
 
 void layer_step(struct layer *layer, const struct block_io *io)
 {
+    if (layer->batch == 1) {
+        part_run_list(layer, &layer->run, layer->call, layer->calls, 0, io->token);
+        return;
+    }
     struct view view = view_open(layer, &layer->run, io, 0);
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         run_rows(&view, (enum phase)phase, (struct part){.row_to = layer->batch});

@@ -42,6 +42,20 @@ struct outer {
     int wave;                              /* those of one wave write apart from each other; the same matrix twice is two */
 };
 
+/* A product or a stage of one step with all that it needs; of a gather a is the tokens, matrix the table and lda its stride. */
+enum call_kind { CALL_GEMM, CALL_GEMV, CALL_GATHER, CALL_STAGE };
+struct call {
+    enum call_kind kind;
+    long m, n, k;
+    const void *a;
+    long lda;
+    const void *matrix;
+    void *c;
+    long ldc;
+    int accumulate, stage;
+    long a_step, c_step;                   /* bytes */
+};
+
 struct placed { long width; long *column; };               /* of one kind of place: row width, and each value's column */
 
 struct bound {
@@ -79,6 +93,8 @@ struct layer {
     void **masked, **dmasked;              /* by state: [block][B][width], with a mask */
     char *scratch;                         /* per worker: scratch_bytes each */
     size_t scratch_bytes;
+    struct call *call;                     /* of a batch of one row: its scan at hand; in a stream all of a step, `calls` of them */
+    int calls;
     int alone;                             /* scans to come that are not shared out by units */
 };
 

@@ -80,28 +80,45 @@ static long table_column(const struct view *v, const struct matmul *job)
 }
 
 /* Columns [from, to) of a job, counted from its first, to c. */
-static void columns(const struct view *v, const struct matmul *job, struct part rows, long from, long to, void *c, long ldc)
+static struct call product_call(const struct view *v, const struct matmul *job, struct part rows, long from, long to, void *c, long ldc)
 {
     const struct layer *layer = v->layer;
     const struct stage_value *operand = &v->bound->value[job->operand];
-    long count = rows.row_to - rows.row_from, stride = operand->row_stride;
-    void *a = row_at(layer, operand, rows.step, rows.row_from);
+    struct call call = {CALL_GEMM, rows.row_to - rows.row_from, to - from, job->k, row_at(layer, operand, rows.step, rows.row_from),
+                        operand->row_stride, NULL, c, ldc, job->accumulate, .stage = -1};
     if (v->io->table && kind_of(v->bound, job->operand) == PLACE_INPUT) {
-        const char *table = (const char *)v->io->table + (table_column(v, job) + from) * layer->kernels->element_size;
-        layer->kernels->gather(count, padded(to - from), v->io->token + rows.step * layer->batch + rows.row_from, table,
-                               v->io->table_stride, c, ldc);
-        return;
+        call.kind = CALL_GATHER;
+        call.n = padded(call.n);
+        call.a = v->io->token + rows.step * layer->batch + rows.row_from;
+        call.lda = v->io->table_stride;
+        call.matrix = (const char *)v->io->table + (table_column(v, job) + from) * layer->kernels->element_size;
+        return call;
     }
     if (is_masked(layer, job)) {
-        stride = layer_state_width(layer, job->on_state);
-        a = shift(layer, layer->masked[job->on_state], (rows.step * layer->batch + rows.row_from) * stride);
+        call.lda = layer_state_width(layer, job->on_state);
+        call.a = shift(layer, layer->masked[job->on_state], (rows.step * layer->batch + rows.row_from) * call.lda);
     }
-    const void *matrix = shift(layer, layer->packed_base, job->packed + from * packed_depth(layer->kernels, job->k));
-    if (job->phase == PHASE_SCAN && layer->batch == 1)
-        layer->kernels->gemv(to - from, job->k, shift(layer, a, job->operand_column), matrix, c, job->accumulate);
-    else
-        layer->kernels->gemm(count, to - from, job->k, shift(layer, a, job->operand_column), stride, matrix, c, ldc,
-                             job->accumulate);
+    call.a = (const char *)call.a + job->operand_column * layer->kernels->element_size;
+    call.matrix = shift(layer, layer->packed_base, job->packed + from * packed_depth(layer->kernels, job->k));
+    call.kind = job->phase == PHASE_SCAN && layer->batch == 1 ? CALL_GEMV : CALL_GEMM;
+    return call;
+}
+
+static void run_product(const struct layer *layer, const struct call *call)
+{
+    const struct kernels *kernels = layer->kernels;
+    switch (call->kind) {
+    case CALL_GATHER: kernels->gather(call->m, call->n, call->a, call->matrix, call->lda, call->c, call->ldc); break;
+    case CALL_GEMV: kernels->gemv(call->n, call->k, call->a, call->matrix, call->c, call->accumulate); break;
+    default:
+        kernels->gemm(call->m, call->n, call->k, call->a, call->lda, call->matrix, call->c, call->ldc, call->accumulate);
+    }
+}
+
+static void columns(const struct view *v, const struct matmul *job, struct part rows, long from, long to, void *c, long ldc)
+{
+    struct call call = product_call(v, job, rows, from, to, c, ldc);
+    run_product(v->layer, &call);
 }
 
 static int is_unwanted(const struct view *v, const struct matmul *job)
@@ -136,13 +153,18 @@ void part_product(const struct view *v, const struct matmul *job, int product, s
 
 /* ---- stages ---- */
 
+static void run_stage_of(const struct layer *layer, const struct bound *bound, int worker, int stage, const struct stage_call *call)
+{
+    if (bound->code)
+        bound->code[stage](call);
+    else
+        interpret_stage(layer->cell, bound->program, stage, call, (int)layer->kernels->element_size,
+                        layer->scratch + (size_t)worker * layer->scratch_bytes);
+}
+
 static void run_stage(const struct view *v, int stage, const struct stage_call *call)
 {
-    if (v->bound->code)
-        v->bound->code[stage](call);
-    else
-        interpret_stage(v->layer->cell, v->bound->program, stage, call, (int)v->layer->kernels->element_size,
-                        v->layer->scratch + (size_t)v->worker * v->layer->scratch_bytes);
+    run_stage_of(v->layer, v->bound, v->worker, stage, call);
 }
 
 void part_whole_stage(const struct view *v, int stage, struct part rows)
@@ -255,4 +277,48 @@ int part_fused(struct view *v, enum phase phase, int level, struct part rows)
         part_stage(v, stage, part);
     }
     return 1;
+}
+
+/* ---- one row, step by step ---- */
+
+/* With what an address grows by from step to step. */
+static struct call whole_job(const struct view *v, const struct matmul *job)
+{
+    const struct stage_value *operand = &v->bound->value[job->operand], *result = &v->bound->value[job->result];
+    struct call call = product_call(v, job, (struct part){.row_to = 1}, 0, job->n,
+                                    shift(v->layer, result->base, job->result_column), result->row_stride);
+    call.a_step = call.kind == CALL_GATHER ? 0 : operand->step_stride * v->layer->kernels->element_size;
+    call.c_step = result->step_stride * v->layer->kernels->element_size;
+    return call;
+}
+
+int part_list(const struct view *v, enum phase phase, struct call *list)
+{
+    const struct bound *bound = v->bound;
+    int count = 0;
+    for (int level = 0; level < bound->program->levels[phase]; level++) {
+        for (int i = 0; i < bound->jobs; i++)
+            if (bound->job[i].phase == phase && bound->job[i].level == level && !is_unwanted(v, &bound->job[i]))
+                list[count++] = whole_job(v, &bound->job[i]);
+        int stage = program_stage_at(bound->program, phase, level);
+        if (stage >= 0)
+            list[count++] = (struct call){.kind = CALL_STAGE, .stage = stage};
+    }
+    return count;
+}
+
+void part_run_list(const struct layer *layer, const struct bound *bound, const struct call *list, int count, long step,
+                   const int32_t *token)
+{
+    const struct stage_call whole = {bound->value, layer->size, step, 1, 1, 0, 1};
+    for (int i = 0; i < count; i++) {
+        struct call call = list[i];
+        if (call.kind == CALL_STAGE) {
+            run_stage_of(layer, bound, 0, call.stage, &whole);
+            continue;
+        }
+        call.a = call.kind == CALL_GATHER ? (const void *)token : (const char *)call.a + step * call.a_step;
+        call.c = (char *)call.c + step * call.c_step;
+        run_product(layer, &call);
+    }
 }

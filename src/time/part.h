@@ -39,4 +39,10 @@ void part_link(const struct view *view, int state, struct part part);
  * stage reads it; 0 where they do not go together and nothing was done. */
 int part_fused(struct view *view, enum phase phase, int level, struct part rows);
 
+/* A phase of a step of one row as a list of calls, with their addresses at step 0: what would be found out again at each step.
+ * part_list returns its length, at most as long as layer->call. The first worker's scratch serves; tokens come anew with each run. */
+int part_list(const struct view *view, enum phase phase, struct call *list);
+void part_run_list(const struct layer *layer, const struct bound *bound, const struct call *list, int count, long step,
+                   const int32_t *token);
+
 #endif
