@@ -220,6 +220,8 @@ static void test_products(void)
     check_product(ROW, 1, 100, 701, 1, &row);
     check_product(ROW, 1, 40, 2101, 0, &row);
     check_outer(200, 17, 600, &outer);
+    for (long n = 20; n <= 60; n += 4)       /* around panels of three vectors */
+        check_outer(5, n, 9, &outer);
     say(gemm, "gemm");
     say(wide, "gemm_wide");
     say(row, "gemv");

@@ -253,6 +253,9 @@ static void test_gemm_tn(void)
     check_gemm_tn(3, 33, 513);
     check_gemm_tn(200, 17, 257);
     check_gemm_tn(7, 1100, 19);
+    for (long n = 20; n <= 60; n++)          /* around one and two panels of three vectors, and what is left beside them */
+        check_gemm_tn(n % 5 + 3, n, 9);
+    check_gemm_tn(13, 1024 + 25, 40);        /* and behind a whole block of columns */
     report("gemm_tn", "(rows + 2) u sum |a b|, as rows products are rounded and added");
 }
 

@@ -11,7 +11,7 @@ enum {
     PANEL = STAGE_PAD,
     DEPTH = 256,                             /* steps of k that one sum goes over: blocks begin at multiples of it always, so that
                                                 sums do not depend on tiles */
-    CHUNK = 64,                              /* steps of a tile between two calls ahead */
+    CHUNK = 32,                              /* steps of a tile between two calls ahead */
     LINES = 4,                               /* lines of 64 bytes that one such call is for, or a multiple */
 };
 
@@ -111,7 +111,7 @@ struct strips {
 static inline long lines_ahead(long steps, int panel, long tiles)
 {
     const long all = steps * panel * TOGETHER * (long)sizeof(factor) / 64, turns = tiles * ((steps + CHUNK - 1) / CHUNK);
-    return steps >= CHUNK && turns > 0 ? up((all + turns - 1) / turns, LINES) : 0;
+    return steps >= 2 * CHUNK && turns > 0 ? up((all + turns - 1) / turns, LINES) : 0;
 }
 
 /* c[rows, vecs] (+)= A B, of one strip. A[r][i] is a[r * a_row + i * a_step] (i: steps of step_of_tile); vector v of B's row i lies
