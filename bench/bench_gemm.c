@@ -1,21 +1,15 @@
 /* bench_gemm.c - speed of the matrix products on one thread, in every instruction set this machine has, beside the
- * peak: the multiply-adds that registers alone allow, measured here too. The best of many short runs counts, as
- * other programs may be running. A line: kernel, instruction set, m n k, GFLOP/s, share of the peak. Arguments:
- * kernel m n k, to see one shape. */
+ * peak: the multiply-adds that registers alone allow, measured here too. A line: kernel, instruction set, m n k, GFLOP/s
+ * and share of the peak of the best of many short runs, and of the median one. The best is what the kernel can do; a median far
+ * below it says that another program runs on the same core, or in the same caches (the peak hardly feels that: it needs neither
+ * a cache nor half of the instructions that a core can start). Arguments: kernel m n k, to see one shape. */
 #define _GNU_SOURCE 1
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../src/kernel/kernel.h"
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
+#include "clock.h"
 
 /* ---- the peak: twelve independent chains in registers, enough to fill every multiplier and adder ---- */
 
@@ -50,9 +44,9 @@ static double peak(enum isa isa)
 {
     double best = 0;
     for (int run = 0; run < 200 && peaks[isa].rounds; run++) {
-        double start = now();
+        double start = clock_seconds();
         peaks[isa].rounds();
-        double speed = peaks[isa].operations * ROUNDS * CHAINS / (now() - start);
+        double speed = peaks[isa].operations * ROUNDS * CHAINS / (clock_seconds() - start);
         best = speed > best ? speed : best;
     }
     return best * 1e-9;
@@ -60,6 +54,7 @@ static double peak(enum isa isa)
 
 /* ---- the products ---- */
 
+enum { MOST_RUNS = 100000 };
 struct shape { const char *kernel; long m, n, k; };
 
 static float *floats(long count)
@@ -74,33 +69,36 @@ static float *floats(long count)
     return x;
 }
 
-/* The best of runs that take 0.3 seconds together. */
-static double measure(const struct kernels *table, const struct shape *s)
+struct speed { double best, median; };
+
+/* GFLOP/s of runs that take 0.3 seconds together. */
+static struct speed measure(const struct kernels *table, const struct shape *s)
 {
+    static double seconds[MOST_RUNS];
+    int runs = 0;
     int transposed = strcmp(s->kernel, "gemm_tn") == 0;
     long lda = padded(transposed ? s->m : s->k);
     float *a = floats((transposed ? s->k : s->m) * lda);
     float *b = floats(padded(s->n) * s->k);
     float *c = floats(s->m * padded(s->n));
     float *scratch = floats(table->gemm_tn_scratch(s->m, s->n, s->k));
-    double best = 0;
-    for (double begin = now(); now() - begin < 0.3;) {
+    for (double begin = clock_seconds(); clock_seconds() - begin < 0.3 && runs < MOST_RUNS; runs++) {
         long calls = 1 + (long)(2e6 / ((double)s->m * (double)s->n * (double)s->k));
-        double start = now();
+        double start = clock_seconds();
         for (long i = 0; i < calls; i++) {
             if (transposed)
                 table->gemm_tn(s->m, s->n, s->k, a, lda, b, padded(s->n), c, s->n, scratch);
             else
                 table->gemm(s->m, s->n, s->k, a, lda, b, c, padded(s->n), 0);
         }
-        double speed = 2.0 * (double)s->m * (double)s->n * (double)s->k * (double)calls / (now() - start);
-        best = speed > best ? speed : best;
+        seconds[runs] = (clock_seconds() - start) / (double)calls;
     }
     free(a);
     free(b);
     free(c);
     free(scratch);
-    return best * 1e-9;
+    double work = 2e-9 * (double)s->m * (double)s->n * (double)s->k, median = clock_median(seconds, runs);
+    return (struct speed){work / seconds[0], work / median};
 }
 
 int main(int argc, char **argv)
@@ -123,9 +121,9 @@ int main(int argc, char **argv)
         double top = peak((enum isa)isa);
         printf("%s: peak of one thread %.1f GFLOP/s\n", isa_name[isa], top);
         for (size_t i = 0; i < count; i++) {
-            double speed = measure(table, &shapes[i]);
-            printf("%-8s %-7s %5ld %5ld %5ld  %7.1f GFLOP/s  %3.0f %%\n", shapes[i].kernel, isa_name[isa], shapes[i].m,
-                   shapes[i].n, shapes[i].k, speed, 100 * speed / top);
+            struct speed speed = measure(table, &shapes[i]);
+            printf("%-8s %-7s %5ld %5ld %5ld  %7.1f GFLOP/s  %3.0f %%   median %7.1f  %3.0f %%\n", shapes[i].kernel, isa_name[isa],
+                   shapes[i].m, shapes[i].n, shapes[i].k, speed.best, 100 * speed.best / top, speed.median, 100 * speed.median / top);
         }
     }
     return 0;

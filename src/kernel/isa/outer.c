@@ -2,18 +2,17 @@
 #include "tile.h"
 
 /* Both operands are copied, so their layout is free: blocks of a, [DEPTH rows, ROWS_MOST columns], become strips [k][STRIP], those
- * of b panels [k][WIDE], as far as its columns go, then [k][PANEL]. Tiles at the edge are made beside c, and what is inside is
- * added.
+ * of b panels as wide as a tile, [k][WIDE] as far as its columns go, then [k][NARROWER]. Tiles at the edge are made beside c, and
+ * what is inside is added.
  *
- * With 16 registers the tile that takes the fewest instructions is four rows by three vectors (19 for 12 multiply-adds; six by two
- * takes 20), where its panel stands together. */
+ * With 16 registers the tile that takes the fewest instructions is four rows by three vectors: 19 for 12 multiply-adds, where six
+ * by two takes 20. */
 enum { ROWS_MOST = 192, COLUMNS_MOST = 1024 };
 #if defined(__AVX__) && !defined(__AVX512F__)
-enum { STRIP = 4, SQUARE = 2, WIDE = 3 * VLEN };
+enum { STRIP = 4, NARROWER = 2 * VLEN, WIDE = 3 * VLEN };
 #else
-enum { STRIP = MOST, SQUARE = 2, WIDE = 0 };
+enum { STRIP = MOST, NARROWER = 2 * VLEN, WIDE = NARROWER };
 #endif
-enum { SQUARE_COLUMNS = SQUARE * VLEN < PANEL ? PANEL : SQUARE * VLEN };
 
 static long strip_elements(long m) { return DEPTH * up(least(m, ROWS_MOST), STRIP); }
 
@@ -21,14 +20,14 @@ static long strip_elements(long m) { return DEPTH * up(least(m, ROWS_MOST), STRI
  * would keep the multipliers half idle. */
 static long wide_columns(long n)
 {
-    long whole = WIDE ? n / (WIDE ? WIDE : 1) * WIDE : 0, left = n - whole;
-    return whole && left > 0 && left <= VLEN ? whole - WIDE : whole;
+    long whole = n / WIDE * WIDE, left = n - whole;
+    return WIDE > NARROWER && whole && left > 0 && left <= VLEN ? whole - WIDE : whole;
 }
 
 long NAME(gemm_tn_scratch)(long m, long n, long rows)
 {
     (void)rows;
-    return (strip_elements(m) + DEPTH * (up(least(n, COLUMNS_MOST), SQUARE_COLUMNS) + PANEL)) * (long)(sizeof(factor) / sizeof(elem));
+    return (strip_elements(m) + DEPTH * up(least(n, COLUMNS_MOST) + NARROWER, VLEN)) * (long)(sizeof(factor) / sizeof(elem));
 }
 
 /* `columns` elements of a row, in bfloat16 of two, to their places in a group of `width`, the missing ones zero; `odd`: NULL where
@@ -87,49 +86,36 @@ static inline __attribute__((always_inline)) void pack_groups(long k, long n, co
     }
 }
 
-static void strips_of_group(int is_wide, const struct strips *s)
+static void strips_of_panel(int width, const struct strips *s)
 {
-    if (is_wide)
-        tiles_of_strips(STRIP, WIDE / VLEN, WIDE + !WIDE, s, TOGETHER, STRIP * TOGETHER);
+    if (width == WIDE)
+        tiles_of_strips(STRIP, WIDE / VLEN, WIDE, s, TOGETHER, STRIP * TOGETHER);
     else
-        tiles_of_strips(STRIP, SQUARE, PANEL, s, TOGETHER, STRIP * TOGETHER);
+        tiles_of_strips(STRIP, NARROWER / VLEN, NARROWER, s, TOGETHER, STRIP * TOGETHER);
 }
 
-/* The columns of a wide panel, or of two vectors, or what is left of them: whole strips as they are, what sticks out beside it. */
-static void strips_times_group(int is_wide, long m, long columns, long k, const factor *a, const factor *b, real *c, long ldc)
+/* The columns of a panel, fewer in the last one: whole strips as they are, what sticks out beside it. */
+static void strips_times_panel(int width, long m, long columns, long k, const factor *a, const factor *b, real *c, long ldc)
 {
-    const int panel = is_wide ? WIDE : PANEL, width = is_wide ? WIDE : SQUARE * VLEN;
     const long whole = columns < width ? 0 : m / STRIP, strips = (m + STRIP - 1) / STRIP, steps = k / TOGETHER;
-    struct strips s = {whole, steps, a, STRIP * k, b, k * PANEL, c, ldc, 1, b + k * panel, 0, lines_ahead(steps, panel, strips)};
-    strips_of_group(is_wide, &s);
+    struct strips s = {whole, steps, a, STRIP * k, b, 0, c, ldc, 1, b + k * width, 0, lines_ahead(steps, width, strips)};
+    strips_of_panel(width, &s);
     for (long i = whole; i < strips; i++) {
-        real beside[STRIP * (WIDE > SQUARE * VLEN ? WIDE : SQUARE * VLEN)];
-        strips_of_group(is_wide, &(struct strips){1, steps, a + i * s.a_strip, 0, b, s.panel_step, beside, width, 0, s.next, i, s.lines});
+        real beside[STRIP * WIDE];
+        strips_of_panel(width, &(struct strips){1, steps, a + i * s.a_strip, 0, b, 0, beside, width, 0, s.next, i, s.lines});
         for (long r = 0; r < least(m - i * STRIP, STRIP); r++)
             for (long j = 0; j < least(columns, width); j++)
                 c[(i * STRIP + r) * ldc + j] += beside[r * width + j];
     }
 }
 
-static void strips_times_groups(long m, long n, long k, const factor *a, const factor *b, real *c, long ldc)
+static void strips_times_panels(long m, long n, long k, const factor *a, const factor *b, real *c, long ldc)
 {
     const long broad = wide_columns(n);
-    for (long j = 0; j < broad; j += WIDE + !WIDE)
-        strips_times_group(1, m, WIDE, k, a, b + j * k, c + j, ldc);
-    for (long j = broad; j < n; j += SQUARE * VLEN)
-        strips_times_group(0, m, n - j, k, a, b + (broad + (j - broad) / PANEL * PANEL) * k + (j - broad) % PANEL * TOGETHER, c + j, ldc);
-}
-
-/* b's columns as they are used; where two panels make a group and the second does not exist, it is zero. */
-static void pack_columns(long k, long n, const elem *b, long ldb, factor *to)
-{
-    const long depth = up(k, PAIR), broad = wide_columns(n), left = n - broad;
-    factor *rest = to + broad * depth;
-    if (broad)
-        pack_groups(k, broad, b, ldb, WIDE, to);
-    pack_groups(k, left, b + broad, ldb, PANEL, rest);
-    for (long column = up(left, PANEL); column < up(left, SQUARE_COLUMNS); column += PANEL)
-        memset(rest + column * depth, 0, (size_t)(PANEL * depth) * sizeof(factor));
+    for (long j = 0; j < broad; j += WIDE)
+        strips_times_panel(WIDE, m, WIDE, k, a, b + j * k, c + j, ldc);
+    for (long j = broad; j < n; j += NARROWER)
+        strips_times_panel(NARROWER, m, n - j, k, a, b + j * k, c + j, ldc);
 }
 
 void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const void *b, long ldb, void *c, long ldc,
@@ -139,12 +125,14 @@ void NAME(gemm_tn)(long m, long n, long rows, const void *a, long lda, const voi
     for (long l = 0; l < rows; l += DEPTH) {
         long k = least(rows - l, DEPTH), depth = up(k, PAIR);
         for (long j = 0; j < n; j += COLUMNS_MOST) {
-            long columns = least(n - j, COLUMNS_MOST);
-            pack_columns(k, columns, (const elem *)b + l * ldb + j, ldb, pb);
+            const elem *block = (const elem *)b + l * ldb + j;
+            long columns = least(n - j, COLUMNS_MOST), broad = wide_columns(columns);
+            pack_groups(k, broad, block, ldb, WIDE, pb);
+            pack_groups(k, columns - broad, block + broad, ldb, NARROWER, pb + broad * depth);
             for (long i = 0; i < m; i += ROWS_MOST) {
                 long strip = least(m - i, ROWS_MOST);
                 pack_groups(k, strip, (const elem *)a + l * lda + i, lda, STRIP, pa);
-                strips_times_groups(strip, columns, depth, pa, pb, (real *)c + i * ldc + j, ldc);
+                strips_times_panels(strip, columns, depth, pa, pb, (real *)c + i * ldc + j, ldc);
             }
         }
     }
