@@ -588,6 +588,7 @@ static void links(const struct view *view, struct part rows)
     }
 }
 
+/* A small step is over sooner than it is found out what it consists of: listed once for the block. */
 static void scan_one_row(const struct work *w)
 {
     const int back = w->bound->program->backward;
